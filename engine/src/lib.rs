@@ -1,0 +1,4 @@
+//! The engine of requorum: it compiles recovery plans, executes them, and keeps what happened so that any run can be
+//! resumed.
+
+pub mod plan;

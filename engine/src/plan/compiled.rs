@@ -1,0 +1,194 @@
+//! The compiled plan: immutable, complete, and what a run keeps and resumes from.
+//!
+//! It is persisted with every run, so its form is versioned by [`FORMAT`]. Templates are kept as they were written, inside
+//! the JSON of the arguments; they are rendered when an item is about to start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use requorum_steps::{Danger, Effect, HostName, ItemKey, StepId, units};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The version of the persisted form of a compiled plan.
+///
+/// - 1: the first.
+pub const FORMAT: u32 = 1;
+
+/// A plan that passed every check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT`] when it was compiled.
+    pub format: u32,
+    /// Its name, for example `etcd/restore-all-members`.
+    pub name: String,
+    /// What it does, in one line.
+    pub title: String,
+    /// Purpose, blast radius, sources.
+    pub description: String,
+    /// The platforms that it is written for; `any` fits all.
+    pub platforms: Vec<String>,
+    /// Whether it takes the cluster back in time.
+    pub reverts: bool,
+    /// SHA-256 over everything else in here, in hexadecimal: the identity of the plan with its inputs.
+    pub digest: String,
+    /// The inputs with their values. A secret is a placeholder here.
+    pub inputs: Map<String, Value>,
+    /// The rendered `vars`.
+    pub vars: Map<String, Value>,
+    /// Where secrets come from; their values are never here.
+    pub secrets: Vec<SecretSource>,
+    /// The checks before anything changes.
+    pub preflight: Vec<CheckUse>,
+    /// The steps; each comes after all that it needs.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// Its id.
+    pub id: StepId,
+    /// Its title, a template; empty where the author gave none.
+    pub title: String,
+    /// The steps that it needs directly.
+    pub needs: Vec<StepId>,
+    /// A bare expression; an item for which it is false is skipped.
+    pub when: Option<String>,
+    /// The items; `None` where they cannot be known without a site or inputs.
+    pub items: Option<Vec<Item>>,
+    /// Whether the step has `on`, so that its result is a list for later steps.
+    pub fans_out: bool,
+    /// How many items may run at once; `None`: all.
+    pub max_parallel: Option<usize>,
+    /// Whether the first item runs alone before the others.
+    pub canary: bool,
+    /// What must hold before an item starts.
+    pub require: Vec<CheckUse>,
+    /// What must hold after it has acted.
+    pub verify: Vec<CheckUse>,
+    /// The author's probe for a command.
+    pub probe: Option<CheckUse>,
+    /// What is done about failures.
+    pub retry: Retry,
+    /// The bound for one attempt.
+    #[serde(default, with = "optional_duration")]
+    pub timeout: Option<Duration>,
+    /// The effect class, the author's or the kind's.
+    pub effect: Effect,
+    /// The danger, the author's or the kind's.
+    pub danger: Danger,
+    /// The name of its kind.
+    pub kind: String,
+    /// The kind's arguments, an object whose texts are templates.
+    pub args: Value,
+    /// The author's undo: a kind and its arguments.
+    pub undo: Option<(String, Value)>,
+    /// The outputs: name to a template over `result`.
+    pub outputs: BTreeMap<String, Value>,
+    /// The text of a gate before this step.
+    pub confirm: Option<String>,
+    /// Where it stands, `FILE:LINE`, for messages.
+    pub place: String,
+}
+
+/// One item of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Its key, unique in the step and stable.
+    pub key: ItemKey,
+    /// What it is about.
+    pub subject: Subject,
+}
+
+/// What an item is about.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// The step does not fan out.
+    None,
+    /// A host of the site; `host` in templates.
+    Host(HostName),
+    /// A list element; `item` in templates.
+    Value(Value),
+}
+
+/// A check with what the engine does about it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckUse {
+    /// The name of its kind.
+    pub kind: String,
+    /// The kind's arguments, templates included, `hosts` of host-seated checks too.
+    pub args: Value,
+    /// How long to wait for it to hold; `None`: it is looked at once.
+    #[serde(default, with = "optional_duration")]
+    pub within: Option<Duration>,
+    /// How often to look while waiting.
+    #[serde(with = "units::serde_duration")]
+    pub every: Duration,
+    /// Whether the contrary must hold.
+    pub not: bool,
+    /// The author's words for when it does not hold; a template.
+    pub message: Option<String>,
+    /// Where it stands, `FILE:LINE`.
+    pub place: String,
+}
+
+/// What is done about failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// How many attempts there may be in all, at least 1.
+    pub attempts: u32,
+    /// The pause before the second attempt; it doubles, with jitter.
+    #[serde(with = "units::serde_duration")]
+    pub backoff: Duration,
+    /// The longest pause.
+    #[serde(with = "units::serde_duration")]
+    pub max_backoff: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 1, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(30) }
+    }
+}
+
+/// Where the value of a secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretSource {
+    /// Its name: `inputs.NAME` or `site.secrets.NAME`.
+    pub name: String,
+    /// How to get it.
+    pub origin: SecretOrigin,
+}
+
+/// How to get the value of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretOrigin {
+    /// An environment variable.
+    Env(String),
+    /// A file; its final line break does not count.
+    File(String),
+    /// The output of a command of this machine's shell.
+    Command(String),
+}
+
+mod optional_duration {
+    use std::time::Duration;
+
+    use requorum_steps::units;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Wrapped(#[serde(with = "units::serde_duration")] Duration);
+
+    #[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(Wrapped).serialize(to)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Wrapped>::deserialize(from)?.map(|wrapped| wrapped.0))
+    }
+}

@@ -1,0 +1,99 @@
+//! What every kind implements: [`Action`] changes something, [`Check`] only looks.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::world::{Reader, Writer};
+
+/// What a check saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Whether the expectation holds.
+    pub holds: bool,
+    /// What was seen: one line for a person.
+    pub seen: String,
+    /// What was expected: one line for a person.
+    pub expected: String,
+}
+
+impl Observation {
+    /// Makes an observation.
+    pub fn new(holds: bool, expected: impl Into<String>, seen: impl Into<String>) -> Self {
+        Self { holds, seen: seen.into(), expected: expected.into() }
+    }
+}
+
+/// What a probe can say about one effect: not whether the world looks right, but whether *this* happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "lowercase")]
+pub enum Probe {
+    /// It happened; with what the action would have returned, and the evidence.
+    Yes {
+        /// What the action would have returned.
+        result: Value,
+        /// What was seen.
+        evidence: String,
+    },
+    /// It did not happen.
+    No {
+        /// What was seen.
+        evidence: String,
+    },
+    /// It happened in part.
+    Partly {
+        /// What was seen.
+        evidence: String,
+    },
+    /// It cannot be told.
+    Unknown {
+        /// Why not.
+        evidence: String,
+    },
+}
+
+/// What an action would do, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The exact command or call, secrets hidden.
+    pub command: String,
+}
+
+/// An action made from rendered arguments.
+///
+/// An action that runs on a host does all its changes in one [`Writer::run`]: the host then knows the attempt, and calling
+/// `act` again for the same attempt finds what became of it instead of doing it twice.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// Says what `act` would do.
+    fn preview(&self, reader: &Reader<'_>) -> Preview;
+
+    /// Observes what a later probe has to be compared with; it becomes durable with the intent.
+    async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
+        let _ = reader;
+        Ok(Value::Null)
+    }
+
+    /// Tells whether this effect happened, given what `before` saw. The default cannot tell.
+    async fn probe(&self, reader: &Reader<'_>, before: &Value) -> Result<Probe, Fault> {
+        let _ = (reader, before);
+        Ok(Probe::Unknown { evidence: "this kind has no probe".to_owned() })
+    }
+
+    /// Does it and returns its result.
+    async fn act(&self, writer: &Writer<'_>) -> Result<Value, Fault>;
+
+    /// Names the kind and arguments that take it back, given its result. `None`: it cannot be taken back.
+    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
+        let _ = result;
+        None
+    }
+}
+
+/// A check made from rendered arguments. It can only look.
+#[async_trait]
+pub trait Check: Send + Sync {
+    /// Looks once. A fault means that nothing could be seen, which is not the same as seeing the contrary.
+    async fn observe(&self, reader: &Reader<'_>) -> Result<Observation, Fault>;
+}

@@ -1,0 +1,4 @@
+//! To be built.
+
+/// To be built.
+pub struct SshPool;

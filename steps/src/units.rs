@@ -1,0 +1,95 @@
+//! Durations and sizes as plans write them: with a unit, never as bare numbers.
+
+use std::time::Duration;
+
+/// Says why a text is no duration or size.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadUnit {
+    /// Not a duration.
+    #[error("`{0}` is no duration: write a number and a unit, for example `90s` or `1h30m`")]
+    Duration(String),
+    /// Not a size.
+    #[error("`{0}` is no size: write a whole number and a unit, for example `512MiB` or `2GiB`")]
+    Size(String),
+}
+
+/// Reads a duration such as `250ms`, `90s` or `1h30m`.
+pub fn duration(text: &str) -> Result<Duration, BadUnit> {
+    let bad = || BadUnit::Duration(text.to_owned());
+    if text.bytes().all(|b| b.is_ascii_digit()) && text != "0" {
+        return Err(bad());
+    }
+    humantime::parse_duration(text).map_err(|_| bad())
+}
+
+/// Reads a size such as `512MiB` and returns bytes. Units: B, and powers of 1024 (KiB to TiB) or 1000 (KB to TB).
+pub fn size(text: &str) -> Result<u64, BadUnit> {
+    let bad = || BadUnit::Size(text.to_owned());
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let number: u64 = text[..digits].parse().map_err(|_| bad())?;
+    let unit: u64 = match text[digits..].trim_start() {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        _ => return Err(bad()),
+    };
+    number.checked_mul(unit).ok_or_else(bad)
+}
+
+/// Writes bytes for a person, for example `20.1 MiB`.
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Serde for a [`Duration`] that plans and sites write with a unit: `#[serde(with = "units::serde_duration")]`.
+pub mod serde_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    /// Writes the duration with its unit.
+    pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*value))
+    }
+
+    /// Reads a duration with a unit.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        super::duration(&String::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_required() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert!(duration("90").is_err());
+        assert!(duration("").is_err());
+        assert_eq!(size("512MiB"), Ok(512 << 20));
+        assert_eq!(size("2 GB"), Ok(2_000_000_000));
+        assert!(size("512").is_err());
+        assert!(size("99999999999TiB").is_err());
+        assert_eq!(show_size(21_037_088), "20.1 MiB");
+    }
+}

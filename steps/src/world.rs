@@ -1,0 +1,277 @@
+//! The world of one run: the site, the connections to it, and the two ways to touch it.
+//!
+//! A [`Reader`] can only look. A [`Writer`] is made for one attempt whose intent is durable, and is the only way to change
+//! something: an action gets one in `act`, a check never does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::capsule::{CapsuleState, Holder};
+use crate::fault::Fault;
+use crate::name::{AttemptId, HostName};
+use crate::site::{Host, Site};
+use crate::transport::etcd::EtcdPool;
+use crate::transport::local::Local;
+use crate::transport::ssh::SshPool;
+
+/// What is given to a command's standard input.
+#[derive(Debug, Clone, Default)]
+pub enum Stdin {
+    /// Nothing.
+    #[default]
+    Empty,
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// These bytes, which must never be shown nor touch a persistent disk.
+    Secret(Zeroizing<Vec<u8>>),
+    /// The content of a file of this machine, streamed.
+    File(PathBuf),
+}
+
+/// A command for a POSIX shell.
+#[derive(Debug, Clone, Default)]
+pub struct Script {
+    /// The shell text. It is visible to other users of the host while it runs; it must not hold a secret.
+    pub text: String,
+    /// `$1`, `$2`, …
+    pub args: Vec<String>,
+    /// Exported before the text runs, over the site's `env`; visible as the text is.
+    pub env: Vec<(String, String)>,
+    /// Standard input. In a capsule it is spooled first, and `$REQUORUM_STDIN` names the spooled file, which the script may
+    /// move away.
+    pub stdin: Stdin,
+    /// The directory to run in; the home directory of the user where it is left out.
+    pub cwd: Option<String>,
+}
+
+impl Script {
+    /// Makes a script of shell text and its arguments.
+    pub fn new<A: Into<String>>(text: impl Into<String>, args: impl IntoIterator<Item = A>) -> Self {
+        Self { text: text.into(), args: args.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Gives it a standard input.
+    #[must_use]
+    pub fn with_stdin(mut self, stdin: Stdin) -> Self {
+        self.stdin = stdin;
+        self
+    }
+}
+
+/// How a command ended and what it wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// The exit status; 128 + n where signal n ended it.
+    pub status: i32,
+    /// Standard output: the beginning and the end, where it was longer than the cap.
+    pub stdout: Vec<u8>,
+    /// Standard error, likewise.
+    pub stderr: Vec<u8>,
+    /// Whether the middle of either was dropped.
+    pub truncated: bool,
+}
+
+impl Output {
+    /// Returns standard output as text, without the final line breaks.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).trim_end_matches(['\n', '\r']).to_owned()
+    }
+
+    /// Returns the last lines of standard error, or of standard output where that is empty: what to show of a failure.
+    #[must_use]
+    pub fn tail(&self, lines: usize) -> String {
+        let from = if self.stderr.iter().all(u8::is_ascii_whitespace) { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(from);
+        let all: Vec<&str> = text.trim_end().lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+}
+
+/// What a host told when it was greeted, before anything was changed on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// The kernel's boot id: another one means that the host rebooted.
+    pub boot_id: String,
+    /// The user that commands run as, after `become`.
+    pub user: String,
+    /// Its clock minus this machine's, in milliseconds, as seen through the connection.
+    pub clock_ahead_ms: i64,
+}
+
+/// Settings of a world that are not the site's.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where attempts on this machine keep their capsules: a directory of the run's own.
+    pub local_capsules: PathBuf,
+    /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise DIRECTORY`.
+    pub supervisor: PathBuf,
+    /// The bound for one remote look or API call that has none of its own.
+    pub call_timeout: Duration,
+    /// The bound for connecting to a host or server.
+    pub connect_timeout: Duration,
+}
+
+/// The site and the open connections to it.
+pub struct World {
+    pub(crate) site: Arc<Site>,
+    pub(crate) settings: Settings,
+    pub(crate) ssh: SshPool,
+    pub(crate) local: Local,
+    pub(crate) etcd: EtcdPool,
+}
+
+/// What a fence on a host says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFence {
+    /// The holder.
+    pub holder: Holder,
+    /// Whether that run has ended and gives way to any other.
+    pub finished: bool,
+}
+
+impl World {
+    /// Makes a world; nothing is connected yet.
+    #[must_use]
+    pub fn new(site: Arc<Site>, settings: Settings) -> Self {
+        Self { site, settings, ssh: SshPool, local: Local, etcd: EtcdPool }
+    }
+
+    /// Returns the site.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Connects to a host and checks what capsules need there. Changes nothing.
+    pub async fn greet(&self, host: &HostName) -> Result<HostFacts, Fault> {
+        Err(Fault::unreachable("not built yet").on(host))
+    }
+
+    /// Reads the fence of the site's cluster on a host.
+    pub async fn see_fence(&self, host: &HostName) -> Result<Option<SeenFence>, Fault> {
+        Err(Fault::unreachable("not built yet").on(host))
+    }
+
+    /// Raises the fence on a host for this holder, or refuses with [`crate::FaultKind::Fenced`].
+    pub async fn raise_fence(&self, host: &HostName, holder: &Holder, take_over: bool) -> Result<(), Fault> {
+        let _ = (holder, take_over);
+        Err(Fault::unreachable("not built yet").on(host))
+    }
+
+    /// Marks the fence of this holder as finished.
+    pub async fn lower_fence(&self, host: &HostName, holder: &Holder) -> Result<(), Fault> {
+        let _ = holder;
+        Err(Fault::unreachable("not built yet").on(host))
+    }
+
+    /// Returns what only looks: at a host, or at this machine where none is given.
+    #[must_use]
+    pub fn reader(&self, host: Option<&HostName>) -> Reader<'_> {
+        Reader { world: self, host: host.and_then(|name| self.site.hosts.get(name)) }
+    }
+
+    /// Returns what may change something, for one attempt. The caller has made the attempt's intent durable.
+    #[must_use]
+    pub fn writer(&self, host: Option<&HostName>, attempt: AttemptId, holder: Holder) -> Writer<'_> {
+        Writer { reader: self.reader(host), attempt, holder }
+    }
+
+    /// Asks what is known of an attempt on a host, or on this machine.
+    pub async fn capsule_state(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
+        let _ = (host, attempt);
+        Err(Fault::unreachable("not built yet"))
+    }
+
+    /// Stops an attempt: its whole session is told to end, killed after `grace`, and seen dead, or the state says otherwise.
+    pub async fn stop_attempt(
+        &self,
+        host: Option<&HostName>,
+        attempt: &AttemptId,
+        grace: Duration,
+    ) -> Result<CapsuleState, Fault> {
+        let _ = (host, attempt, grace);
+        Err(Fault::unreachable("not built yet"))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {}
+}
+
+/// Looks, and cannot change anything.
+#[derive(Clone, Copy)]
+pub struct Reader<'w> {
+    pub(crate) world: &'w World,
+    pub(crate) host: Option<&'w Host>,
+}
+
+impl<'w> Reader<'w> {
+    /// Returns the site.
+    #[must_use]
+    pub fn site(&self) -> &'w Site {
+        &self.world.site
+    }
+
+    /// Returns the host that it looks at.
+    pub fn host(&self) -> Result<&'w Host, Fault> {
+        self.host.ok_or_else(|| Fault::refused("this kind works on a host, and the step names none with `on`"))
+    }
+
+    /// Returns a reader for another host of the site.
+    pub fn at(&self, name: &HostName) -> Result<Self, Fault> {
+        let host = self.world.site.hosts.get(name);
+        let host = host.ok_or_else(|| Fault::refused(format!("the site has no host `{name}`")))?;
+        Ok(Self { world: self.world, host: Some(host) })
+    }
+
+    /// Runs a command that only looks, on the host or on this machine, without a capsule, within the call timeout.
+    pub async fn look(&self, script: &Script) -> Result<Output, Fault> {
+        self.look_within(script, self.world.settings.call_timeout).await
+    }
+
+    /// Runs a command that only looks, within a bound of its own.
+    pub async fn look_within(&self, script: &Script, within: Duration) -> Result<Output, Fault> {
+        let _ = (script, within);
+        Err(Fault::unreachable("not built yet"))
+    }
+
+    /// Reads a small file: a path of this machine, or `HOST:/path`, through `become`. At most 1 MiB.
+    pub async fn read(&self, place: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let _ = place;
+        Err(Fault::unreachable("not built yet"))
+    }
+}
+
+/// Changes something, within one attempt.
+pub struct Writer<'w> {
+    pub(crate) reader: Reader<'w>,
+    pub(crate) attempt: AttemptId,
+    pub(crate) holder: Holder,
+}
+
+impl<'w> Writer<'w> {
+    /// Returns what looks at the same host.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'w> {
+        self.reader
+    }
+
+    /// Returns the attempt.
+    #[must_use]
+    pub fn attempt(&self) -> &AttemptId {
+        &self.attempt
+    }
+
+    /// Runs a command in the attempt's capsule, on the host or on this machine, and waits until it has ended.
+    ///
+    /// The attempt runs at most one command. If the capsule is there already, the command given is ignored: what runs is
+    /// waited for, what has ended is returned, and what died without a status is [`crate::FaultKind::InDoubt`].
+    pub async fn run(&self, script: Script) -> Result<Output, Fault> {
+        let _ = (script, &self.holder);
+        Err(Fault::unreachable("not built yet"))
+    }
+}
