@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir(&dir)?;
     let result = measure(&dir);
     fs::remove_dir_all(&dir)?;
-    Ok(result?)
+    result
 }
 
 fn measure(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
