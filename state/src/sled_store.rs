@@ -7,8 +7,8 @@
 //! - It can come back empty, or short of its end, without an error: record 0 must be there, the numbers must have no
 //!   gap, and the witness must not know more records.
 //! - What is larger than a quarter of a segment it writes to files that it never syncs, and that counts for a whole leaf
-//!   of up to 17 records: a record beyond [`INLINE`] goes into a blob of our own.
-//! - It reuses segments without regard to what is synced: never more than [`UNSYNCED`] bytes wait for a barrier.
+//!   of up to 17 records: a record beyond `INLINE` goes into a blob of our own.
+//! - It reuses segments without regard to what is synced: never more than `UNSYNCED` bytes wait for a barrier.
 
 use std::borrow::Cow;
 use std::fmt;
