@@ -80,21 +80,25 @@ stop_gently() {
     kill_now "$1"
 }
 
-# Kills a server together with the connections it serves, its children. It is frozen first, so that none is added while
-# they are counted.
-kill_with_children() {
-    local pid child started
-    if pid=$(alive_pid "$1"); then
-        kill -STOP "$pid" 2>/dev/null || true
-        for child in $(ps -o pid= --ppid "$pid"); do
-            started=$(start_time "$child") || continue
-            kill -KILL "$child" 2>/dev/null || true
-            wait_until 10 is_other "$child" "$started" || return 1
-        done
-    fi
+# Kills the sshd of a pid file and every connection to it, but not what runs over those connections. A connection is one
+# sshd, or a chain of two of which each holds the socket.
+kill_sshd() {
+    local pid
+    ! pid=$(alive_pid "$1") || kill_sshd_tree "$pid" || return 1
     kill_now "$1"
 }
 
-# Whether a pid no longer belongs to the process that had this start time. The children of a frozen parent stay zombies
-# until it dies; they count as gone.
+# Each is frozen before its children are listed, so that none is added meanwhile.
+kill_sshd_tree() {
+    local pid=$1 started child program
+    started=$(start_time "$pid") || return 0
+    kill -STOP "$pid" 2>/dev/null || return 0
+    while read -r child program; do
+        [[ $program != sshd* ]] || kill_sshd_tree "$child" || return 1
+    done < <(ps -o pid=,comm= --ppid "$pid")
+    kill -KILL "$pid" 2>/dev/null || true
+    wait_until 10 is_other "$pid" "$started"
+}
+
+# Whether a pid no longer belongs to the process that had this start time.
 is_other() { [[ $(start_time "$1") != "$2" ]]; }
