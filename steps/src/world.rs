@@ -138,7 +138,7 @@ impl World {
     /// Makes a world; nothing is connected yet.
     #[must_use]
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
-        Self { site, settings, ssh: SshPool, local: Local, etcd: EtcdPool }
+        Self { site, settings, ssh: SshPool, local: Local, etcd: EtcdPool::default() }
     }
 
     /// Returns the site.
