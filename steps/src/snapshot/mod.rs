@@ -131,6 +131,3 @@ fn hash(mut file: File, body: u64, has_trailer: bool) -> Result<String, Snapshot
     }
     Ok(hex::encode(hasher.finalize()))
 }
-
-#[cfg(test)]
-mod tests;

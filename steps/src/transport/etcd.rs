@@ -5,7 +5,6 @@
 //! client would cut off a snapshot or a defragmentation. A call that found no connection forgets the member's client, so
 //! that the next one begins anew, with certificates read again: a recovery renews them and restarts hosts.
 
-mod forward;
 mod quorum;
 mod reader;
 mod tls;
@@ -13,10 +12,15 @@ mod words;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{Channel, Client};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::Endpoint;
 
 pub use quorum::{QuorumView, Voter, quorum};
 pub use reader::{Alarm, EtcdReader, HashKv, Listed, SnapshotStream, Status};
@@ -39,7 +43,7 @@ pub struct EtcdPool {
     material: tokio::sync::Mutex<Option<Arc<tls::Material>>>,
 }
 
-/// A client of one member, and the forwarding that it goes through.
+/// A client of one member.
 #[derive(Clone)]
 struct Link {
     client: Client,
@@ -81,24 +85,28 @@ impl<'w> Reader<'w> {
     /// Makes a client for a member. This does not connect: the first call does.
     async fn link(&self, host: &'w Host, member: &'w Member) -> Result<Link, Fault> {
         let target = Target::of(host, member)?;
-        let endpoint = match self.site().etcd.via {
-            Via::Direct => target.url.to_owned(),
-            Via::Ssh => {
-                let port = forward::open(self.world, host, &target.host, target.port).await?;
-                format!("{}://127.0.0.1:{port}", if target.secure { "https" } else { "http" })
-            }
+        let unusable = |error: tonic::transport::Error| {
+            words::explain(&etcd_client::Error::TransportError(error)).into_fault(target.url, "connection")
         };
-        let mut options = ConnectOptions::new()
-            .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE)
-            .with_keep_alive_while_idle(true)
-            .with_connect_timeout(self.world.settings.connect_timeout);
+        let mut endpoint = Endpoint::from_shared(target.url.to_owned())
+            .map_err(unusable)?
+            .connect_timeout(self.world.settings.connect_timeout)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(KEEP_ALIVE)
+            .keep_alive_while_idle(true);
         if target.secure {
             let material = self.etcd_material().await?;
-            options = options.with_tls(material.options(&target.host));
+            endpoint = endpoint.tls_config(material.options(&target.host)).map_err(unusable)?;
         }
-        let client = Client::connect([endpoint], Some(options))
-            .await
-            .map_err(|error| words::explain(&error).into_fault(target.url, "connect"))?;
+        let channel = match self.site().etcd.via {
+            Via::Direct => endpoint.connect_lazy(),
+            Via::Ssh => {
+                let socket = self.world.ssh.forward(host, &target.host, target.port).await?;
+                endpoint.connect_with_connector_lazy(tower::service_fn(move |_| dial(socket.clone())))
+            }
+        };
+        let client = Client::from_channel(Channel::Tonic(channel), None).await;
+        let client = client.map_err(|error| words::explain(&error).into_fault(target.url, "connection"))?;
         Ok(Link { client, url: target.url.to_owned() })
     }
 
@@ -112,6 +120,11 @@ impl<'w> Reader<'w> {
         *kept = Some(Arc::clone(&material));
         Ok(material)
     }
+}
+
+/// Connects to a socket of this machine that SSH forwards to a member.
+async fn dial(socket: PathBuf) -> io::Result<TokioIo<UnixStream>> {
+    UnixStream::connect(socket).await.map(TokioIo::new)
 }
 
 impl<'w> Writer<'w> {
