@@ -32,8 +32,9 @@ begun() { [ -f "$1/status" ] || started "$1"; }
 # Looks at the living processes of the attempt $1: sets `found` to all of its session, `work` to those of the command. Kept
 # apart are the leader and the helpers that keep the output: who ends those loses the status and the last words.
 members() {
-    sid=$s_session since=$s_since helpers=" $s_session " found= work=
+    sid=$s_session since=$s_since helpers= found= work=
     [ ! -f "$1/helpers" ] || read -r helpers <"$1/helpers"
+    helpers=" $sid $helpers "
     for p in /proc/[0-9]*; do
         pid=${p#/proc/} line=
         { read -r line <"$p/stat"; } 2>/dev/null
@@ -288,7 +289,7 @@ wrap() {
     (exec 5>&- 7>&- 9>&- && exec cat <&4 >out.kept) & out_cat=$!
     (exec 5>&- 7>&- 9>&- && exec cat <&6 >err.kept) & err_cat=$!
     trap : TERM
-    echo " $$ $out $err $out_cat $err_cat " >helpers
+    echo "$out $err $out_cat $err_cat" >helpers
     run_command "$@"
     status=$?
     exec 5>&- 7>&-
@@ -322,7 +323,7 @@ run_command() {
 drain() {
     (
         exec 9>&- 2>/dev/null
-        trap 'kill "$nap"; exit' TERM
+        trap 'kill "$nap" 2>/dev/null; exit' TERM
         sleep 2 & nap=$!
         wait "$nap"
         trap '' TERM
@@ -330,9 +331,9 @@ drain() {
         cat <&6 >/dev/null &
         kill -s KILL "$out_cat" "$err_cat"
     ) & timer=$!
-    echo " $$ $out $err $out_cat $err_cat $timer " >helpers
+    echo "$out $err $out_cat $err_cat $timer" >helpers
     wait "$out" "$err"
-    kill -s TERM "$timer"
+    kill -s TERM "$timer" 2>/dev/null
 }
 
 # --- stop --------------------------------------------------------------------------------------------------------------
