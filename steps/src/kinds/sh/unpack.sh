@@ -24,8 +24,12 @@ command -v "$tool" >/dev/null || refuse "the archive needs $tool, which this hos
 [ "$tool" = cat ] || "$tool" -t "$src" 2>/dev/null || refuse "the archive is damaged" "$tool -t accepts it" "$("$tool" -t "$src" 2>&1 | tail -n 1)" "fetch it again"
 unpacked() { if [ "$tool" = cat ]; then cat "$src"; else "$tool" -dc "$src"; fi; }
 
-unpacked | tar -tf - >"$members" || refuse "the archive cannot be read" "a tar archive, plain or packed with gzip or zstd" "$(tail -n 1 "$members")"
-outside=$(grep -E '^/|^\.\.$|^\.\./|/\.\./|/\.\.$' "$members" | head -n 5)
+unpacked | tar -tf - >"$members" 2>"$members.said" || refuse "the archive cannot be read" "a tar archive, plain or packed with gzip or zstd" "$(tail -n 1 "$members.said")"
+# busybox lists such members without what would lead outside, and says so.
+outside=$(
+    grep -E '^/|^\.\.$|^\.\./|/\.\./|/\.\.$' "$members" | head -n 5
+    grep -i 'removing leading' "$members.said"
+)
 [ -z "$outside" ] || refuse "the archive has members that would leave the directory" "relative names without .." "$outside" "do not trust this archive"
 
 rm -rf "$temp" # of an earlier attempt of this step, by its name
