@@ -1,3 +1,60 @@
 //! From YAML to a compiled plan, without I/O: document, site, template, validate, compile, digest, diagnostic.
+//!
+//! Nothing in here reads a file, a clock or the environment: what it needs from outside comes in through
+//! [`compile::Request`].
 
+pub mod compile;
 pub mod compiled;
+pub mod diagnostic;
+mod digest;
+mod document;
+mod fields;
+mod inputs;
+mod names;
+mod order;
+mod parts;
+mod site;
+pub mod template;
+pub mod validate;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use compile::{Compiled, Mode, Request, compile};
+pub use diagnostic::{Diagnostic, Severity};
+pub use digest::digest;
+pub use inputs::Given;
+pub use template::Scope;
+
+/// A plan or site as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// What messages call it, usually its path.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// The directory that relative paths in it start from; `None` for a plan of the library.
+    pub directory: Option<PathBuf>,
+}
+
+impl Source {
+    /// Lays a path as the author wrote it on the directory of this file; `~/` is the home directory.
+    #[must_use]
+    pub fn resolve(&self, path: &str, home: Option<&Path>) -> PathBuf {
+        match (path.strip_prefix("~/"), home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            (Some(_), None) | (None, _) => {
+                self.directory.as_deref().map_or_else(|| PathBuf::from(path), |directory| directory.join(path))
+            }
+        }
+    }
+}
+
+/// How the compiler reads the files that a plan names: templates, and the files of `--set-file`.
+pub trait Files {
+    /// Returns the text of a file, or why it cannot be read, in words that complete "cannot read PATH: …".
+    fn read(&self, path: &Path) -> Result<String, String>;
+}

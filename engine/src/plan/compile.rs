@@ -1,0 +1,259 @@
+//! Document, site and inputs to a plan that passed every check.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use requorum_steps::{Kind, Site};
+use serde_json::Value;
+
+use super::compiled::{FORMAT, Plan, Step};
+use super::diagnostic::{Problems, Severity, Span};
+use super::document::{self, Document, Kinds, StepDecl};
+use super::inputs::{self, Values};
+use super::names::Names;
+use super::order::Needs;
+use super::parts::{Compiler, Parts};
+use super::{Diagnostic, Files, Given, Source, digest, site, yaml};
+
+/// Says how much has to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What is not given is unknown but has its type; [`Step::items`] is `None` where it cannot be known.
+    Check,
+    /// A site and every required input have to be there.
+    Run,
+}
+
+/// What is compiled, and everything from outside that it takes.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The plan.
+    pub plan: &'a Source,
+    /// The site.
+    pub site: Option<&'a Source>,
+    /// What the operator gives for the inputs.
+    pub inputs: &'a Given,
+    /// What `~/` is in paths of the site.
+    pub home: Option<&'a Path>,
+    /// Reads the files that the plan and the inputs name.
+    pub files: &'a dyn Files,
+    /// How much has to be known.
+    pub mode: Mode,
+    /// The kinds that a plan may use, usually [`requorum_steps::catalog::all`].
+    pub kinds: &'a [&'static Kind],
+}
+
+/// A compiled plan with its site.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The plan.
+    pub plan: Plan,
+    /// The site, where one is given.
+    pub site: Option<Site>,
+    /// What templates see as `site`; null without one. Secrets are placeholders.
+    pub site_value: Value,
+    /// What does not refuse the plan.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Compiles a plan, or returns all that is wrong with it and its site, those of the plan first, each by its place.
+pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut problems = Problems::new(&request.plan.name);
+    let mut site_problems = Problems::new(request.site.map_or("", |site| site.name.as_str()));
+    let site = request.site.and_then(|source| site::read(source, request.home, &mut site_problems));
+    if request.site.is_none() && request.mode == Mode::Run {
+        problems
+            .error(Span::default(), "missing-site", "there is no site to run the plan on")
+            .help("give one with -i SITE");
+    }
+    let plan = compile_plan(request, site.as_ref(), &mut problems);
+    let refused = problems.refuse() || site_problems.refuse();
+    let mut found = problems.sorted();
+    found.extend(site_problems.sorted());
+    match plan {
+        Some(plan) if !refused => {
+            let (site, site_value) = site.map_or((None, Value::Null), |read| (Some(read.site), read.value));
+            Ok(Compiled { plan, site, site_value, warnings: found })
+        }
+        Some(_) | None => {
+            debug_assert!(found.iter().any(|found| found.severity == Severity::Error));
+            Err(found)
+        }
+    }
+}
+
+fn compile_plan(request: &Request<'_>, site: Option<&site::Read>, problems: &mut Problems) -> Option<Plan> {
+    let kinds = Kinds(request.kinds.iter().map(|kind| (kind.name, *kind)).collect());
+    let node = yaml::parse(request.plan, problems)?;
+    let document = document::read(&node, &kinds, problems)?;
+    platform_fits(&document, site, problems);
+    let site_secrets = site.map(|read| read.secrets.as_slice()).unwrap_or_default();
+    let Values { values, secrets } =
+        inputs::values(&document.inputs, request, site.map(|read| &read.site), site_secrets, problems);
+    let mut names = Names::new(&document.inputs, values, document.vars, site, &document.steps);
+    for entry in document.vars {
+        names.add_var(entry, problems);
+    }
+    let order = order(&document.steps, &names, problems);
+    let mut compiler = Compiler { request, kinds: &kinds, site: site.map(|read| &read.site), names, problems };
+    let Parts { preflight, steps } = compiler.parts(&document);
+    let names = compiler.names;
+    ancestors(&document.steps, &order, &names, problems);
+    unused_inputs(&document, &names, problems);
+    let all_secrets = secrets.into_iter().chain(site_secrets.iter().cloned());
+    let secrets = all_secrets.filter(|secret| names.used_secrets.contains(&secret.name)).collect();
+    let (inputs, vars) = names.into_values();
+    let mut steps: Vec<Option<Step>> = steps;
+    let steps: Vec<Step> = order.steps.iter().filter_map(|index| steps.get_mut(*index)?.take()).collect();
+    let platforms = document.platforms.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut plan = Plan {
+        format: FORMAT,
+        name: document.name,
+        title: document.title,
+        description: document.description,
+        platforms,
+        reverts: document.reverts,
+        digest: String::new(),
+        inputs,
+        vars,
+        secrets,
+        preflight,
+        steps,
+    };
+    plan.digest = digest(&plan);
+    Some(plan)
+}
+
+fn platform_fits(document: &Document<'_>, site: Option<&site::Read>, problems: &mut Problems) {
+    let Some(platform) = site.map(|read| read.site.platform.as_str()).filter(|platform| !platform.is_empty()) else {
+        return;
+    };
+    let mut written = document.platforms.iter();
+    if let (Some((_, span)), false) =
+        (document.platforms.first(), written.any(|(name, _)| [platform, "any"].contains(name)))
+    {
+        let names: Vec<&str> = document.platforms.iter().map(|(name, _)| *name).collect();
+        problems
+            .error(
+                *span,
+                "platform-mismatch",
+                format!("the plan is not written for the platform `{platform}` of the site"),
+            )
+            .cause(format!("it is written for {}", super::fields::list(&names)))
+            .help("`requorum plans list` shows the plans for each platform");
+    }
+}
+
+/// The order of the steps, and their needs by index.
+struct Order {
+    needs: Needs,
+    steps: Vec<usize>,
+}
+
+fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> Order {
+    duplicate_ids(steps, problems);
+    let mut needs = Vec::with_capacity(steps.len());
+    let mut spans: HashMap<(usize, usize), Span> = HashMap::new();
+    for (index, step) in steps.iter().enumerate() {
+        let mut found = Vec::with_capacity(step.needs.len());
+        let mut seen = HashSet::new();
+        for (id, span) in &step.needs {
+            match names.step(id) {
+                _ if step.id.as_ref().is_some_and(|own| own.as_str() == *id) => {
+                    problems.error(*span, "self-need", format!("the step `{id}` needs itself"));
+                }
+                None => {
+                    let ids = steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
+                    problems.error(*span, "unknown-step", format!("there is no step `{id}`")).did_you_mean(id, ids);
+                }
+                Some(need) if seen.insert(need) => {
+                    spans.insert((index, need), *span);
+                    found.push(need);
+                }
+                Some(_) => {
+                    problems.warning(*span, "duplicate-need", format!("`{id}` is already among the needs"));
+                }
+            }
+        }
+        needs.push(found);
+    }
+    let needs = Needs(needs);
+    let order = needs.order();
+    if order.len() < steps.len() {
+        for cycle in needs.cycles() {
+            report_cycle(&cycle, steps, &spans, problems);
+        }
+    }
+    Order { needs, steps: order }
+}
+
+fn duplicate_ids(steps: &[StepDecl<'_>], problems: &mut Problems) {
+    let mut lines = HashMap::with_capacity(steps.len());
+    for step in steps {
+        let Some(id) = &step.id else { continue };
+        if let Some(line) = lines.insert(id, step.span.line) {
+            problems
+                .error(step.span, "duplicate-id", format!("the step `{id}` is there twice"))
+                .cause(format!("it is already in line {line}"));
+        }
+    }
+}
+
+fn report_cycle(
+    cycle: &[usize],
+    steps: &[StepDecl<'_>],
+    spans: &HashMap<(usize, usize), Span>,
+    problems: &mut Problems,
+) {
+    /// How many steps of a cycle are named.
+    const NAMED: usize = 12;
+    let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
+    let next = |at: usize| cycle[(at + 1) % cycle.len()];
+    let span = |at: usize| spans.get(&(cycle[at], next(at))).copied().unwrap_or_default();
+    let mut way: Vec<String> = cycle.iter().take(NAMED).map(|step| format!("`{}`", id(*step))).collect();
+    if cycle.len() > NAMED {
+        way.push(format!("… {} more …", cycle.len() - NAMED));
+    }
+    way.push(format!("`{}`", id(cycle[0])));
+    let mut causes: Vec<String> = (0..cycle.len().min(NAMED))
+        .map(|at| format!("line {}: `{}` needs `{}`", span(at).line, id(cycle[at]), id(next(at))))
+        .collect();
+    if cycle.len() > NAMED {
+        causes.push("…".to_owned());
+    }
+    problems
+        .error(span(0), "cycle", format!("steps need each other in a cycle: {}", way.join(" -> ")))
+        .cause(causes.join("\n"))
+        .help("remove one of these needs");
+}
+
+/// Reports the use of a step that is not an ancestor.
+fn ancestors(steps: &[StepDecl<'_>], order: &Order, names: &Names<'_>, problems: &mut Problems) {
+    let ordered: HashSet<usize> = order.steps.iter().copied().collect();
+    let pairs: Vec<(usize, usize)> = names.uses.iter().map(|used| (used.step, used.other)).collect();
+    let answers = order.needs.ancestors(&order.steps, &pairs);
+    for (used, _) in names.uses.iter().zip(answers).filter(|(_, ancestor)| !ancestor) {
+        // In or behind a cycle the question has no answer; the cycle is reported.
+        if used.step != used.other && !(ordered.contains(&used.step) && ordered.contains(&used.other)) {
+            continue;
+        }
+        let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
+        let (own, other) = (id(used.step), id(used.other));
+        let found =
+            problems.error(used.span, "not-an-ancestor", format!("`{own}` uses `{other}`, which it does not need"));
+        found.cause("a step sees only what comes before it on the way of its needs");
+        if used.step == used.other {
+            found.help("its own result is `result`, in `outputs`");
+        } else {
+            found.help(format!("add `{other}` to the `needs` of `{own}`"));
+        }
+    }
+}
+
+fn unused_inputs(document: &Document<'_>, names: &Names<'_>, problems: &mut Problems) {
+    for input in document.inputs.iter().filter(|input| !names.used_inputs.contains(input.name)) {
+        problems
+            .warning(input.span, "unused-input", format!("the input `{}` is never used", input.name))
+            .help("use it, or remove it");
+    }
+}

@@ -1,0 +1,254 @@
+//! What is wrong with a plan or site: where, what, why, and what to write instead.
+//!
+//! Every phase adds to one [`Problems`] per file, so that all of them are reported in one go.
+
+use std::fmt::Write as _;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use serde::Serialize;
+
+use super::Source;
+
+/// How many problems are shown; the rest are counted.
+const SHOWN: usize = 100;
+
+/// A place in a text: line and column count characters from 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    /// The line, from 1; 0 where the problem has no place in the text.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The length in characters; it may be 0.
+    pub length: usize,
+}
+
+/// Says whether a problem refuses the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The plan cannot be used.
+    Error,
+    /// The plan can be used, and is probably not what its author meant.
+    Warning,
+}
+
+/// One problem.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Diagnostic {
+    /// Whether it refuses the plan.
+    pub severity: Severity,
+    /// A stable word for its sort, for example `unknown-key`.
+    pub code: &'static str,
+    /// The file, as the operator named it.
+    pub file: String,
+    /// The line, from 1; 0 where it has no place in the file.
+    pub line: usize,
+    /// The column, from 1, in characters.
+    pub column: usize,
+    /// The length of what is at fault, in characters.
+    pub length: usize,
+    /// What is wrong, in one sentence without a full stop.
+    pub message: String,
+    /// Why it is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Adds why it is wrong.
+    pub fn cause(&mut self, text: impl Into<String>) -> &mut Self {
+        self.cause = Some(text.into());
+        self
+    }
+
+    /// Adds what to do about it.
+    pub fn help(&mut self, text: impl Into<String>) -> &mut Self {
+        self.help = Some(text.into());
+        self
+    }
+
+    /// Adds the name that was probably meant, where one is near enough.
+    pub fn did_you_mean<'a>(&mut self, written: &str, names: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        if let Some(name) = nearest(written, names) {
+            self.help = Some(format!("did you mean `{name}`?"));
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.message),
+            _ => write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message),
+        }
+    }
+}
+
+/// Returns the name that is nearest to what was written, if it is near enough to be meant.
+pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(written, name), strsim::damerau_levenshtein(written, name), name))
+        .filter(|(likeness, edits, _)| *likeness > 0.9 || *edits <= 1 + written.chars().count() / 5)
+        .min_by(|a, b| (a.1, b.0).partial_cmp(&(b.1, a.0)).unwrap_or(std::cmp::Ordering::Equal))
+        .map(|(_, _, name)| name)
+}
+
+/// Collects the problems of one file.
+#[derive(Debug)]
+pub struct Problems {
+    file: String,
+    found: Vec<Diagnostic>,
+}
+
+impl Problems {
+    /// Makes an empty collection for the file of that name.
+    pub fn new(file: impl Into<String>) -> Self {
+        Self { file: file.into(), found: Vec::new() }
+    }
+
+    /// Returns the name of the file.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Adds a problem that refuses the plan.
+    pub fn error(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Error, span, code, message.into())
+    }
+
+    /// Adds a problem that does not refuse the plan.
+    pub fn warning(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, span, code, message.into())
+    }
+
+    fn push(&mut self, severity: Severity, span: Span, code: &'static str, message: String) -> &mut Diagnostic {
+        let Span { line, column, length } = span;
+        let file = self.file.clone();
+        self.found.push(Diagnostic { severity, code, file, line, column, length, message, cause: None, help: None });
+        let last = self.found.len() - 1;
+        &mut self.found[last]
+    }
+
+    /// Says whether a problem refuses the plan.
+    #[must_use]
+    pub fn refuse(&self) -> bool {
+        self.found.iter().any(|found| found.severity == Severity::Error)
+    }
+
+    /// Returns how many there are, to find out whether more were added since.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Returns them in the order of their places, each once: the items of a step often share one.
+    #[must_use]
+    pub fn sorted(mut self) -> Vec<Diagnostic> {
+        let mut seen = std::collections::HashSet::new();
+        self.found.retain(|found| seen.insert(found.clone()));
+        self.found.sort_by_key(|found| (found.line, found.column));
+        self.found
+    }
+}
+
+/// Renders problems for a person, each with the line at fault; in colour only when asked.
+#[must_use]
+pub fn render(diagnostics: &[Diagnostic], sources: &[&Source], colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
+    let mut out = String::new();
+    for diagnostic in diagnostics.iter().take(SHOWN) {
+        let source = sources.iter().find(|source| source.name == diagnostic.file);
+        let shown = Shown::new(diagnostic, source.copied());
+        if handler.render_report(&mut out, &shown).is_err() {
+            let _ = writeln!(out, "{diagnostic}");
+        }
+        out.push('\n');
+    }
+    if let Some(more) = diagnostics.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        let _ = writeln!(out, "and {more} more");
+    }
+    out
+}
+
+/// Returns problems as JSON, a list of objects.
+#[must_use]
+pub fn json(diagnostics: &[Diagnostic]) -> serde_json::Value {
+    serde_json::to_value(diagnostics).unwrap_or_default()
+}
+
+/// A diagnostic as miette wants it.
+#[derive(Debug)]
+struct Shown<'a> {
+    diagnostic: &'a Diagnostic,
+    source: Option<NamedSource<String>>,
+    span: SourceSpan,
+    help: Option<String>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(diagnostic: &'a Diagnostic, source: Option<&Source>) -> Self {
+        let source = source.filter(|_| diagnostic.line > 0);
+        let span = source.map_or_else(|| (0, 0).into(), |source| bytes(&source.text, diagnostic));
+        let help = match (&diagnostic.cause, &diagnostic.help) {
+            (Some(cause), Some(help)) => Some(format!("{cause}\n{help}")),
+            (cause, help) => cause.clone().or_else(|| help.clone()),
+        };
+        let source = source.map(|source| NamedSource::new(&source.name, source.text.clone()));
+        Self { diagnostic, source, span, help }
+    }
+}
+
+/// Finds the bytes of a place. A place beyond the text is put at its end.
+fn bytes(text: &str, diagnostic: &Diagnostic) -> SourceSpan {
+    let skipped: usize = text.split_inclusive('\n').take(diagnostic.line - 1).map(str::len).sum();
+    let line = text[skipped..].split(['\n', '\r']).next().unwrap_or_default();
+    let at = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(offset, _)| offset);
+    let start = at(diagnostic.column.saturating_sub(1));
+    let end = at(diagnostic.column.saturating_sub(1) + diagnostic.length);
+    (skipped + start, end - start).into()
+}
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.source, self.diagnostic.line) {
+            (Some(_), _) | (None, 0) => f.write_str(&self.diagnostic.message),
+            (None, _) => self.diagnostic.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Shown<'_> {}
+
+impl miette::Diagnostic for Shown<'_> {
+    fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        Some(Box::new(self.diagnostic.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn miette::SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn miette::SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        self.source.as_ref()?;
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, self.span))))
+    }
+}

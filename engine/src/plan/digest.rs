@@ -1,0 +1,51 @@
+//! The identity of a compiled plan.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::compiled::Plan;
+
+/// Returns the SHA-256 over a plan, in hexadecimal.
+///
+/// It covers everything but the digest itself and the places (`FILE:LINE`): a comment or another directory makes no other
+/// plan. Maps count by their entries and not by their order.
+#[must_use]
+pub fn digest(plan: &Plan) -> String {
+    let value = serde_json::to_value(Plan { digest: String::new(), ..plan.clone() }).unwrap_or_default();
+    let mut hasher = Sha256::new();
+    feed(&value, &mut hasher);
+    hex::encode(hasher.finalize())
+}
+
+/// Feeds a value so that no two values feed the same bytes: sort, length, content. Steps and checks have a kind, arguments
+/// and a place, which is left out.
+fn feed(value: &Value, hasher: &mut Sha256) {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => text(b's', &value.to_string(), hasher),
+        Value::String(string) => text(b't', string, hasher),
+        Value::Array(items) => {
+            count(b'l', items.len(), hasher);
+            items.iter().for_each(|item| feed(item, hasher));
+        }
+        Value::Object(map) => {
+            let placed = ["kind", "args", "place"].iter().all(|key| map.contains_key(*key));
+            let mut entries: Vec<_> = map.iter().filter(|(key, _)| !placed || *key != "place").collect();
+            entries.sort_by_key(|(key, _)| *key);
+            count(b'm', entries.len(), hasher);
+            for (key, item) in entries {
+                text(b'k', key, hasher);
+                feed(item, hasher);
+            }
+        }
+    }
+}
+
+fn text(sort: u8, text: &str, hasher: &mut Sha256) {
+    count(sort, text.len(), hasher);
+    hasher.update(text.as_bytes());
+}
+
+fn count(sort: u8, count: usize, hasher: &mut Sha256) {
+    hasher.update([sort]);
+    hasher.update((count as u64).to_be_bytes());
+}

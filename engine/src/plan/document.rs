@@ -1,0 +1,452 @@
+//! The plan as written: its structure, without what templates say.
+
+use std::time::Duration;
+
+use requorum_steps::{Danger, Effect, Kind, StepId};
+
+use super::compiled::Retry;
+use super::diagnostic::{Problems, Span, nearest};
+use super::fields::{Fields, list, text, wrong};
+use super::inputs::{Input, declared};
+use super::yaml::{Entry, Node, Tree};
+
+/// The platforms that a plan can be written for.
+pub(super) const PLATFORMS: [&str; 6] = ["any", "systemd-etcd", "kubeadm", "uk8s", "openshift-4.4", "openshift-4.12"];
+/// How often a check is looked at while waiting, unless the plan says.
+const EVERY: Duration = Duration::from_secs(2);
+/// The keys that every step has.
+const STEP_KEYS: [&str; 18] = [
+    "id",
+    "title",
+    "needs",
+    "when",
+    "on",
+    "max_parallel",
+    "canary",
+    "require",
+    "verify",
+    "probe",
+    "retry",
+    "timeout",
+    "effect",
+    "danger",
+    "undo",
+    "outputs",
+    "confirm",
+    "include",
+];
+/// The keys of a check beside its kind.
+const CHECK_KEYS: [&str; 4] = ["within", "every", "not", "message"];
+
+/// The plan as written.
+#[derive(Debug)]
+pub(super) struct Document<'a> {
+    pub name: String,
+    pub title: String,
+    pub description: String,
+    pub platforms: Vec<(&'a str, Span)>,
+    pub reverts: bool,
+    pub inputs: Vec<Input<'a>>,
+    pub vars: &'a [Entry],
+    pub preflight: Vec<CheckDecl<'a>>,
+    pub steps: Vec<StepDecl<'a>>,
+}
+
+/// A kind and its arguments.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KindUse<'a> {
+    pub kind: &'static Kind,
+    pub span: Span,
+    pub args: &'a Node,
+}
+
+/// A check as written.
+#[derive(Debug)]
+pub(super) struct CheckDecl<'a> {
+    pub check: KindUse<'a>,
+    pub span: Span,
+    pub within: Option<Duration>,
+    pub every: Duration,
+    pub not: bool,
+    pub message: Option<(&'a str, Span)>,
+}
+
+/// A step as written. What was reported and left out is `None`.
+#[derive(Debug)]
+pub(super) struct StepDecl<'a> {
+    pub id: Option<StepId>,
+    pub span: Span,
+    pub title: Option<(&'a str, Span)>,
+    pub needs: Vec<(&'a str, Span)>,
+    pub when: Option<(String, Span)>,
+    pub on: Option<&'a Node>,
+    pub max_parallel: Option<usize>,
+    pub canary: bool,
+    pub require: Vec<CheckDecl<'a>>,
+    pub verify: Vec<CheckDecl<'a>>,
+    pub probe: Option<CheckDecl<'a>>,
+    pub retry: Option<(Retry, Span)>,
+    pub timeout: Option<Duration>,
+    pub effect: Option<(Effect, Span)>,
+    pub danger: Option<Danger>,
+    pub action: Option<KindUse<'a>>,
+    pub undo: Option<KindUse<'a>>,
+    pub outputs: &'a [Entry],
+    pub confirm: Option<(&'a str, Span)>,
+}
+
+/// The kinds that a plan may use, found by name.
+#[derive(Debug)]
+pub(super) struct Kinds(pub std::collections::HashMap<&'static str, &'static Kind>);
+
+impl Kinds {
+    fn names<'a>(&'a self) -> impl Iterator<Item = &'a str> {
+        self.0.keys().copied()
+    }
+}
+
+/// Checks the key that says which version of the language a file is written in.
+pub(super) fn version(fields: &Fields<'_>, problems: &mut Problems) {
+    let Some(node) = fields.get("requorum") else {
+        problems
+            .error(fields.span, "missing-version", "the file does not say its version")
+            .help("write `requorum: 1` in its first line");
+        return;
+    };
+    if node.to_json() != 1 {
+        problems
+            .error(node.span, "unknown-version", "the file is written in a version that is not known here")
+            .cause("this requorum knows version 1")
+            .help("write `requorum: 1`, or use a newer requorum");
+    }
+}
+
+/// Checks that templates can use a name after a dot.
+pub(super) fn name_is_an_identifier(what: &str, entry: &Entry, problems: &mut Problems) {
+    let mut bytes = entry.key.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        problems
+            .error(entry.key_span, "bad-name", format!("`{}` cannot be the name of this {what}", entry.key))
+            .cause("it has letters, digits and `_`, and does not begin with a digit")
+            .help("templates write it after a dot, where a `-` would subtract");
+    }
+}
+
+/// Reads a plan. `None` where it is too broken to go on.
+pub(super) fn read<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -> Option<Document<'a>> {
+    const KNOWN: [&str; 10] =
+        ["requorum", "name", "title", "description", "platforms", "reverts", "inputs", "vars", "preflight", "steps"];
+    let fields = Fields::read(node, "a plan", &KNOWN, problems)?;
+    version(&fields, problems);
+    let vars = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", problems));
+    let vars = vars.map_or(&[] as &[Entry], |vars| vars.entries());
+    vars.iter().for_each(|entry| name_is_an_identifier("var", entry, problems));
+    let mut reader = Reader { kinds, problems };
+    Some(Document {
+        name: reader.name(&fields),
+        title: fields.text("title", reader.problems).unwrap_or_default().to_owned(),
+        description: fields.text("description", reader.problems).unwrap_or_default().to_owned(),
+        platforms: reader.platforms(&fields),
+        reverts: fields.bool("reverts", reader.problems).unwrap_or_default(),
+        inputs: fields.get("inputs").map(|node| declared(node, reader.problems)).unwrap_or_default(),
+        vars,
+        preflight: reader.checks(&fields, "preflight"),
+        steps: reader.steps(&fields),
+    })
+}
+
+/// Reads the checks inside an argument, as `wait.until` has them.
+pub(super) fn checks_in<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -> Vec<CheckDecl<'a>> {
+    let mut reader = Reader { kinds, problems };
+    match &node.value {
+        Tree::List(items) => items.iter().filter_map(|item| reader.check(item)).collect(),
+        Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => {
+            wrong(reader.problems, node, "checks", "a list of checks");
+            Vec::new()
+        }
+    }
+}
+
+struct Reader<'k, 'p> {
+    kinds: &'k Kinds,
+    problems: &'p mut Problems,
+}
+
+impl Reader<'_, '_> {
+    fn name(&mut self, fields: &Fields<'_>) -> String {
+        let Some(name) = fields.need_text("name", self.problems) else { return String::new() };
+        if let Some(Err(error)) = name.split('/').map(StepId::new).find(Result::is_err) {
+            let span = fields.get("name").map_or(fields.span, |node| node.span);
+            self.problems
+                .error(span, "bad-name", format!("`{name}` is no name for a plan"))
+                .cause(format!("between slashes it is {}", error.rule));
+        }
+        name.to_owned()
+    }
+
+    fn platforms<'a>(&mut self, fields: &Fields<'a>) -> Vec<(&'a str, Span)> {
+        let Some(platforms) = fields.texts("platforms", self.problems) else {
+            return vec![("any", Span::default())];
+        };
+        for (name, span) in &platforms {
+            if !PLATFORMS.contains(name) {
+                self.problems
+                    .error(*span, "unknown-platform", format!("there is no platform `{name}`"))
+                    .help(format!("known are {}", list(&PLATFORMS)))
+                    .did_you_mean(name, PLATFORMS);
+            }
+        }
+        platforms
+    }
+
+    fn steps<'a>(&mut self, fields: &Fields<'a>) -> Vec<StepDecl<'a>> {
+        if fields.need("steps", self.problems).is_none() {
+            return Vec::new();
+        }
+        let Some(items) = fields.list("steps", self.problems) else { return Vec::new() };
+        if let (true, Some(node)) = (items.is_empty(), fields.get("steps")) {
+            self.problems.error(node.span, "no-steps", "the plan has no steps");
+        }
+        items.iter().filter_map(|item| self.step(item)).collect()
+    }
+
+    fn step<'a>(&mut self, node: &'a Node) -> Option<StepDecl<'a>> {
+        let fields = Fields::open(node, "a step", self.problems)?;
+        if let Some(include) = fields.get("include") {
+            self.problems
+                .error(include.span, "include", "`include` is not there yet")
+                .help("write the steps of the other plan here");
+            return None;
+        }
+        Some(StepDecl {
+            id: self.id(&fields),
+            span: node.span,
+            title: self.spanned(&fields, "title"),
+            needs: fields.texts("needs", self.problems).unwrap_or_default(),
+            when: self.when(&fields),
+            on: fields.get("on"),
+            max_parallel: self.max_parallel(&fields),
+            canary: fields.bool("canary", self.problems).unwrap_or_default(),
+            require: self.checks(&fields, "require"),
+            verify: self.checks(&fields, "verify"),
+            probe: fields.get("probe").and_then(|node| self.check(node)),
+            retry: self.retry(&fields),
+            timeout: self.positive(&fields, "timeout"),
+            effect: self.effect(&fields),
+            danger: self.danger(&fields),
+            action: self.action(&fields),
+            undo: fields.get("undo").and_then(|node| {
+                let fields = Fields::open(node, "`undo`", self.problems)?;
+                self.kind_of(&fields, "`undo`", &[]).filter(|undo| self.is_action(undo, "`undo`"))
+            }),
+            outputs: self.outputs(&fields),
+            confirm: self.spanned(&fields, "confirm"),
+        })
+    }
+
+    fn id(&mut self, fields: &Fields<'_>) -> Option<StepId> {
+        let id = fields.need_text("id", self.problems)?;
+        match StepId::new(id) {
+            Ok(id) => Some(id),
+            Err(error) => {
+                let span = fields.get("id").map_or(fields.span, |node| node.span);
+                self.problems
+                    .error(span, "bad-name", format!("`{id}` is no id for a step"))
+                    .cause(format!("it is {}", error.rule));
+                None
+            }
+        }
+    }
+
+    fn spanned<'a>(&mut self, fields: &Fields<'a>, key: &str) -> Option<(&'a str, Span)> {
+        Some((fields.text(key, self.problems)?, fields.get(key)?.span))
+    }
+
+    fn when(&mut self, fields: &Fields<'_>) -> Option<(String, Span)> {
+        let node = fields.get("when")?;
+        if let Tree::Bool(value) = node.value {
+            return Some((value.to_string(), node.span));
+        }
+        let written = text(node, "when", self.problems)?.trim();
+        if written.starts_with("{{") || written.starts_with("{%") {
+            self.problems
+                .error(node.span, "braces", "`when` is a bare expression")
+                .help("leave the braces away: when: inputs.x == 'y'");
+            return None;
+        }
+        Some((written.to_owned(), node.span))
+    }
+
+    fn max_parallel(&mut self, fields: &Fields<'_>) -> Option<usize> {
+        let (count, span) = fields.count("max_parallel", self.problems)?;
+        if count == 0 {
+            self.problems
+                .error(span, "bad-number", "`max_parallel: 0` would run nothing")
+                .help("1 is one item after the other; without it all run at once");
+        }
+        usize::try_from(count).ok().filter(|count| *count > 0)
+    }
+
+    fn retry(&mut self, fields: &Fields<'_>) -> Option<(Retry, Span)> {
+        let node = fields.get("retry")?;
+        let fields = Fields::read(node, "`retry`", &["attempts", "backoff", "max_backoff"], self.problems)?;
+        let mut retry = Retry::default();
+        if let Some((attempts, span)) = fields.count("attempts", self.problems) {
+            retry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
+            if attempts == 0 {
+                self.problems
+                    .error(span, "bad-number", "`attempts: 0` would not even try once")
+                    .help("it counts all attempts; 1 is no retry");
+            }
+        }
+        if let Some((backoff, _)) = fields.duration("backoff", self.problems) {
+            retry.backoff = backoff;
+            retry.max_backoff = retry.max_backoff.max(backoff);
+        }
+        if let Some((max, span)) = fields.duration("max_backoff", self.problems) {
+            retry.max_backoff = max;
+            if max < retry.backoff {
+                self.problems.error(span, "bad-number", "`max_backoff` is below `backoff`");
+            }
+        }
+        Some((retry, node.span))
+    }
+
+    /// A duration above zero.
+    fn positive(&mut self, fields: &Fields<'_>, key: &str) -> Option<Duration> {
+        let (duration, span) = fields.duration(key, self.problems)?;
+        if duration.is_zero() {
+            self.problems.error(span, "bad-number", format!("`{key}` has to be longer than nothing"));
+        }
+        Some(duration)
+    }
+
+    fn effect(&mut self, fields: &Fields<'_>) -> Option<(Effect, Span)> {
+        let all = [Effect::Pure, Effect::Idempotent, Effect::Probed, Effect::Once];
+        fields.word("effect", &all.map(|effect| (effect.word(), effect)), self.problems)
+    }
+
+    fn danger(&mut self, fields: &Fields<'_>) -> Option<Danger> {
+        let all = [Danger::Safe, Danger::Disruptive, Danger::Destructive];
+        let danger = fields.word("danger", &all.map(|danger| (danger.word(), danger)), self.problems);
+        danger.map(|(danger, _)| danger)
+    }
+
+    fn outputs<'a>(&mut self, fields: &Fields<'a>) -> &'a [Entry] {
+        let outputs = fields.get("outputs").and_then(|node| Fields::open(node, "`outputs`", self.problems));
+        let outputs = outputs.map_or(&[] as &[Entry], |outputs| outputs.entries());
+        outputs.iter().for_each(|entry| name_is_an_identifier("output", entry, self.problems));
+        outputs
+    }
+
+    fn action<'a>(&mut self, fields: &Fields<'a>) -> Option<KindUse<'a>> {
+        let action = self.kind_of(fields, "a step", &STEP_KEYS)?;
+        self.is_action(&action, "a step").then_some(action)
+    }
+
+    fn is_action(&mut self, used: &KindUse<'_>, place: &str) -> bool {
+        if used.kind.is_check() {
+            self.problems
+                .error(
+                    used.span,
+                    "not-an-action",
+                    format!("`{}` is a check, and {place} needs an action", used.kind.name),
+                )
+                .help("a check stands in `preflight`, `require`, `verify`, or in `wait.until`");
+        }
+        !used.kind.is_check()
+    }
+
+    fn checks<'a>(&mut self, fields: &Fields<'a>, key: &str) -> Vec<CheckDecl<'a>> {
+        let items = fields.list(key, self.problems).unwrap_or_default();
+        items.iter().filter_map(|item| self.check(item)).collect()
+    }
+
+    fn check<'a>(&mut self, node: &'a Node) -> Option<CheckDecl<'a>> {
+        let fields = Fields::open(node, "a check", self.problems)?;
+        let within = self.positive(&fields, "within");
+        let every = self.positive(&fields, "every");
+        self.interval(&fields, within, every);
+        let not = fields.bool("not", self.problems).unwrap_or_default();
+        let message = self.spanned(&fields, "message");
+        let check = self.kind_of(&fields, "a check", &CHECK_KEYS)?;
+        if !check.kind.is_check() {
+            self.problems
+                .error(
+                    check.span,
+                    "not-a-check",
+                    format!("`{}` is an action, and only a check can stand here", check.kind.name),
+                )
+                .cause("a check looks and changes nothing");
+            return None;
+        }
+        Some(CheckDecl { check, span: node.span, within, every: every.unwrap_or(EVERY), not, message })
+    }
+
+    fn interval(&mut self, fields: &Fields<'_>, within: Option<Duration>, every: Option<Duration>) {
+        let (Some(every), Some(node)) = (every, fields.get("every")) else { return };
+        match within {
+            None if fields.get("within").is_none() => {
+                self.problems
+                    .error(node.span, "every-without-within", "`every` says nothing without `within`")
+                    .help("add `within`: how long to wait for the check to hold");
+            }
+            Some(within) if every > within => {
+                self.problems.error(node.span, "bad-number", "`every` is longer than `within`");
+            }
+            None | Some(_) => {}
+        }
+    }
+
+    /// Finds the one key that names a kind.
+    fn kind_of<'a>(&mut self, fields: &Fields<'a>, what: &str, known: &[&str]) -> Option<KindUse<'a>> {
+        let mut found: Option<KindUse<'a>> = None;
+        let mut unknown = false;
+        for entry in fields.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+            let Some(kind) = self.kinds.0.get(entry.key.as_str()).copied() else {
+                self.unknown_kind(entry, what, known);
+                unknown = true;
+                continue;
+            };
+            if let Some(first) = &found {
+                self.problems
+                    .error(
+                        entry.key_span,
+                        "several-kinds",
+                        format!("{what} names exactly one kind, and this is another"),
+                    )
+                    .cause(format!("`{}` is already there", first.kind.name));
+                continue;
+            }
+            found = Some(KindUse { kind, span: entry.key_span, args: &entry.node });
+        }
+        if found.is_none() && !unknown {
+            self.problems
+                .error(fields.span, "no-kind", format!("{what} has to name one kind"))
+                .help("for example `etcd.healthy: { members: all }` for a check, `ssh.run: { run: … }` for a step");
+        }
+        found
+    }
+
+    fn unknown_kind(&mut self, entry: &Entry, what: &str, known: &[&str]) {
+        let key = entry.key.as_str();
+        let near = nearest(key, known.iter().copied().chain(self.kinds.names()));
+        let family = key.split('.').next().unwrap_or_default();
+        let found = if key.contains('.') {
+            self.problems.error(entry.key_span, "unknown-kind", format!("there is no kind `{key}`"))
+        } else {
+            self.problems.error(entry.key_span, "unknown-key", format!("{what} has no key `{key}`"))
+        };
+        if let Some(near) = near {
+            found.help(format!("did you mean `{near}`?"));
+            return;
+        }
+        let mut relatives: Vec<&str> =
+            self.kinds.names().filter(|name| name.split('.').next() == Some(family)).collect();
+        relatives.sort_unstable();
+        if !relatives.is_empty() {
+            found.help(format!("of `{family}` there are {}", list(&relatives)));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! The inputs of a plan: what is declared, what is given, and the values that come of both.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use regex::Regex;
+use requorum_steps::{Site, units};
+use serde_json::{Map, Number, Value};
+
+use super::compile::{Mode, Request};
+use super::compiled::{SecretOrigin, SecretSource};
+use super::diagnostic::{Problems, Span, nearest};
+use super::fields::{Fields, list, text};
+use super::template::{Hole, placeholder};
+use super::validate::sort;
+use super::yaml::{self, Node};
+
+/// What the operator gives for the inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// `--set NAME=VALUE`.
+    pub set: Vec<(String, String)>,
+    /// `--set-file NAME=PATH`.
+    pub set_file: Vec<(String, PathBuf)>,
+    /// The names of the environment's variables. A secret `NAME` may be in `REQUORUM_INPUT_NAME`.
+    pub environment: BTreeSet<String>,
+}
+
+/// The type of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InputType {
+    String,
+    Integer,
+    Boolean,
+    Duration,
+    Size,
+    Enum,
+    File,
+    Directory,
+    Host,
+    Hosts,
+    List,
+    Map,
+    Secret,
+}
+
+const TYPES: [(&str, InputType); 13] = [
+    ("string", InputType::String),
+    ("integer", InputType::Integer),
+    ("boolean", InputType::Boolean),
+    ("duration", InputType::Duration),
+    ("size", InputType::Size),
+    ("enum", InputType::Enum),
+    ("file", InputType::File),
+    ("directory", InputType::Directory),
+    ("host", InputType::Host),
+    ("hosts", InputType::Hosts),
+    ("list", InputType::List),
+    ("map", InputType::Map),
+    ("secret", InputType::Secret),
+];
+
+impl InputType {
+    fn hole(self) -> Hole {
+        match self {
+            Self::String | Self::Enum | Self::File | Self::Directory | Self::Secret => Hole::Text,
+            Self::Integer => Hole::Integer,
+            Self::Boolean => Hole::Boolean,
+            Self::Duration => Hole::Duration,
+            Self::Size => Hole::Size,
+            Self::Host => Hole::Host,
+            Self::Hosts | Self::List => Hole::List,
+            Self::Map => Hole::Map,
+        }
+    }
+}
+
+/// A declared input.
+#[derive(Debug)]
+pub(super) struct Input<'a> {
+    pub name: &'a str,
+    pub span: Span,
+    ty: InputType,
+    default: Option<&'a Node>,
+    required: bool,
+    pattern: Option<Regex>,
+    values: Option<Vec<&'a str>>,
+    min: Option<Number>,
+    max: Option<Number>,
+    help: &'a str,
+}
+
+impl Input<'_> {
+    /// Says whether its value must never be seen here.
+    pub fn is_secret(&self) -> bool {
+        self.ty == InputType::Secret
+    }
+}
+
+/// Reads `inputs`.
+pub(super) fn declared<'a>(node: &'a Node, problems: &mut Problems) -> Vec<Input<'a>> {
+    const KNOWN: [&str; 8] = ["type", "default", "required", "pattern", "values", "min", "max", "help"];
+    let Some(inputs) = Fields::open(node, "`inputs`", problems) else { return Vec::new() };
+    let mut declared = Vec::new();
+    for entry in inputs.entries() {
+        super::document::name_is_an_identifier("input", entry, problems);
+        let Some(fields) = Fields::read(&entry.node, "an input", &KNOWN, problems) else { continue };
+        let ty = fields.need("type", problems).and_then(|_| fields.word("type", &TYPES, problems));
+        let Some((ty, _)) = ty else { continue };
+        let mut input = Input {
+            name: &entry.key,
+            span: entry.key_span,
+            ty,
+            default: fields.get("default"),
+            required: fields.bool("required", problems).unwrap_or(fields.get("default").is_none()),
+            pattern: pattern(&fields, problems),
+            values: fields.texts("values", problems).map(|texts| texts.into_iter().map(|(text, _)| text).collect()),
+            min: bound(&fields, "min", ty, problems),
+            max: bound(&fields, "max", ty, problems),
+            help: fields.text("help", problems).unwrap_or_default(),
+        };
+        if ty == InputType::Enum && input.values.as_ref().is_none_or(Vec::is_empty) {
+            problems.error(fields.span, "missing-key", "an enum input needs `values`");
+        }
+        check_default(&mut input, problems);
+        declared.push(input);
+    }
+    declared
+}
+
+fn pattern(fields: &Fields<'_>, problems: &mut Problems) -> Option<Regex> {
+    let node = fields.get("pattern")?;
+    match Regex::new(&format!("^(?:{})$", text(node, "pattern", problems)?)) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            let cause = error.to_string().lines().last().unwrap_or_default().to_owned();
+            problems.error(node.span, "bad-pattern", "`pattern` is no regular expression").cause(cause);
+            None
+        }
+    }
+}
+
+/// Reads a bound as what values are compared by: a number, bytes, milliseconds, a length.
+fn bound(fields: &Fields<'_>, key: &str, ty: InputType, problems: &mut Problems) -> Option<Number> {
+    let node = fields.get(key)?;
+    let value = node.to_json();
+    let number = match ty {
+        InputType::Duration | InputType::Size => measure(ty, &value),
+        _ => value.as_number().cloned(),
+    };
+    if number.is_none() {
+        let like = if matches!(ty, InputType::Duration | InputType::Size) { "a value of the type" } else { "a number" };
+        super::fields::wrong(problems, node, key, like);
+    }
+    number
+}
+
+fn check_default(input: &mut Input<'_>, problems: &mut Problems) {
+    let Some(node) = input.default else { return };
+    if input.is_secret() {
+        problems
+            .error(node.span, "secret-in-plan", format!("the secret `{}` has a default", input.name))
+            .help("a secret comes from --set-file, the environment or the site, never from the plan");
+        input.default = None;
+    } else if let Err(cause) = accepts(input, &node.to_json(), None) {
+        problems
+            .error(node.span, "bad-default", format!("the default of `{}` is not one of its values", input.name))
+            .cause(cause);
+        input.default = None;
+    }
+}
+
+/// The values of the inputs, holes and placeholders included.
+#[derive(Debug, Default)]
+pub(super) struct Values {
+    pub values: Map<String, Value>,
+    pub secrets: Vec<SecretSource>,
+}
+
+/// Puts together what is declared and what is given.
+pub(super) fn values(
+    inputs: &[Input<'_>],
+    request: &Request<'_>,
+    site: Option<&Site>,
+    site_secrets: &[SecretSource],
+    problems: &mut Problems,
+) -> Values {
+    let mut found = Values::default();
+    unknown_names(inputs, request, problems);
+    for input in inputs {
+        if input.is_secret() {
+            secret(input, request, site_secrets, &mut found, problems);
+            continue;
+        }
+        let value = match given(input, request) {
+            Some(Ok(value)) => accepts(input, &value, site).map(|()| value),
+            Some(Err(error)) => Err(error),
+            None => match (input.default, request.mode) {
+                (Some(node), _) => Ok(node.to_json()),
+                (None, Mode::Check) => Ok(input.ty.hole().value()),
+                (None, Mode::Run) if input.required => {
+                    missing(input, "--set", problems);
+                    continue;
+                }
+                (None, Mode::Run) => Ok(Value::Null),
+            },
+        };
+        let value = value.unwrap_or_else(|cause| {
+            problems
+                .error(input.span, "bad-input", format!("the value given for the input `{}` does not fit", input.name))
+                .cause(cause);
+            input.ty.hole().value()
+        });
+        found.values.insert(input.name.to_owned(), value);
+    }
+    found
+}
+
+fn missing(input: &Input<'_>, option: &str, problems: &mut Problems) {
+    let found = problems.error(input.span, "missing-input", format!("the input `{}` has no value", input.name));
+    found.help(format!("give it with {option} {}=…", input.name));
+    if !input.help.is_empty() {
+        found.cause(input.help);
+    }
+}
+
+fn unknown_names(inputs: &[Input<'_>], request: &Request<'_>, problems: &mut Problems) {
+    let set = request.inputs.set.iter().map(|(name, _)| ("--set", name));
+    let files = request.inputs.set_file.iter().map(|(name, _)| ("--set-file", name));
+    let mut seen = BTreeSet::new();
+    for (option, name) in set.chain(files) {
+        if !inputs.iter().any(|input| input.name == name) {
+            let names = || inputs.iter().map(|input| input.name);
+            let found = problems.error(Span::default(), "unknown-input", format!("the plan has no input `{name}`"));
+            found.cause(format!("it was given with {option}"));
+            match nearest(name, names()) {
+                Some(near) => found.help(format!("did you mean `{near}`?")),
+                None => found.help(format!("its inputs are {}", list(&names().collect::<Vec<_>>()))),
+            };
+        } else if !seen.insert(name) {
+            problems.error(Span::default(), "duplicate-input", format!("the input `{name}` is given twice"));
+        }
+    }
+}
+
+fn secret(
+    input: &Input<'_>,
+    request: &Request<'_>,
+    site_secrets: &[SecretSource],
+    found: &mut Values,
+    problems: &mut Problems,
+) {
+    let name = format!("inputs.{}", input.name);
+    found.values.insert(input.name.to_owned(), placeholder(&name).into());
+    if request.inputs.set.iter().any(|(set, _)| set == input.name) {
+        problems
+            .error(input.span, "secret-on-command-line", format!("the secret `{}` was given with --set", input.name))
+            .cause("the command line of a process can be read by everybody on the machine")
+            .help(format!("use --set-file {}=FILE", input.name));
+        return;
+    }
+    let file = request.inputs.set_file.iter().find(|(set, _)| set == input.name);
+    let variable = format!("REQUORUM_INPUT_{}", input.name.to_uppercase());
+    let of_site = format!("site.secrets.{}", input.name);
+    let origin = if let Some((_, path)) = file {
+        SecretOrigin::File(path.to_string_lossy().into_owned())
+    } else if request.inputs.environment.contains(&variable) {
+        SecretOrigin::Env(variable)
+    } else if let Some(source) = site_secrets.iter().find(|source| source.name == of_site) {
+        source.origin.clone()
+    } else {
+        if request.mode == Mode::Run && input.required {
+            missing(input, "--set-file", problems);
+        }
+        return;
+    };
+    found.secrets.push(SecretSource { name, origin });
+}
+
+/// Returns what the operator gives for an input.
+fn given(input: &Input<'_>, request: &Request<'_>) -> Option<Result<Value, String>> {
+    if let Some((_, text)) = request.inputs.set.iter().find(|(name, _)| name == input.name) {
+        return Some(from_text(input.ty, text));
+    }
+    let (_, path) = request.inputs.set_file.iter().find(|(name, _)| name == input.name)?;
+    let text = match request.files.read(path) {
+        Ok(text) => text,
+        Err(error) => return Some(Err(format!("cannot read {}: {error}", path.display()))),
+    };
+    Some(from_text(input.ty, text.strip_suffix('\n').unwrap_or(&text)))
+}
+
+fn from_text(ty: InputType, text: &str) -> Result<Value, String> {
+    match ty {
+        InputType::Integer => text.parse::<i64>().map(Value::from).map_err(|_| format!("`{text}` is no whole number")),
+        InputType::Boolean => {
+            text.parse::<bool>().map(Value::from).map_err(|_| format!("`{text}` is not `true` or `false`"))
+        }
+        InputType::Hosts if !text.trim_start().starts_with('[') => {
+            Ok(text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect())
+        }
+        InputType::Hosts | InputType::List | InputType::Map => yaml::value(text),
+        InputType::String
+        | InputType::Duration
+        | InputType::Size
+        | InputType::Enum
+        | InputType::File
+        | InputType::Directory
+        | InputType::Host
+        | InputType::Secret => Ok(Value::String(text.to_owned())),
+    }
+}
+
+/// Says why a value does not fit an input.
+fn accepts(input: &Input<'_>, value: &Value, site: Option<&Site>) -> Result<(), String> {
+    let shown = |expected: &str| Err(format!("it has to be {expected}, not {}", sort(value)));
+    match (input.ty, value) {
+        (InputType::Duration, Value::String(text)) => drop(units::duration(text).map_err(|error| error.to_string())?),
+        (InputType::Size, Value::String(text)) => drop(units::size(text).map_err(|error| error.to_string())?),
+        (InputType::Duration, _) => return shown("a duration such as `90s`"),
+        (InputType::Size, _) => return shown("a size such as `512MiB`"),
+        (InputType::Host, Value::String(name)) => known_host(name, site)?,
+        (InputType::Hosts, Value::Array(names)) => {
+            for name in names {
+                known_host(name.as_str().ok_or("each has to be the name of a host")?, site)?;
+            }
+        }
+        (InputType::String | InputType::Enum | InputType::File | InputType::Directory, Value::String(_))
+        | (InputType::Integer, Value::Number(_))
+        | (InputType::Boolean, Value::Bool(_))
+        | (InputType::List, Value::Array(_))
+        | (InputType::Map, Value::Object(_)) => {}
+        (InputType::Integer, _) => return shown("a whole number"),
+        (InputType::Boolean, _) => return shown("`true` or `false`"),
+        (InputType::Hosts | InputType::List, _) => return shown("a list"),
+        (InputType::Map, _) => return shown("a map"),
+        (_, _) => return shown("text"),
+    }
+    if input.ty == InputType::Integer && !(value.is_i64() || value.is_u64()) {
+        return Err("it has to be a whole number".to_owned());
+    }
+    fits_limits(input, value)
+}
+
+fn known_host(name: &str, site: Option<&Site>) -> Result<(), String> {
+    let Some(site) = site else { return Ok(()) };
+    let names: Vec<&str> = site.hosts.keys().map(AsRef::as_ref).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(match nearest(name, names.iter().copied()) {
+        Some(near) => format!("the site has no host `{name}`; did you mean `{near}`?"),
+        None => format!("the site has no host `{name}`; it has {}", list(&names)),
+    })
+}
+
+fn fits_limits(input: &Input<'_>, value: &Value) -> Result<(), String> {
+    if let (Some(values), Some(text)) = (&input.values, value.as_str()) {
+        if !values.contains(&text) {
+            return Err(format!("`{text}` is not one of {}", list(values)));
+        }
+    }
+    if let (Some(pattern), Some(text)) = (&input.pattern, value.as_str()) {
+        if !pattern.is_match(text) {
+            let shown = pattern.as_str();
+            return Err(format!("`{text}` does not match `{}`", &shown[4..shown.len() - 2]));
+        }
+    }
+    let Some(measured) = measure(input.ty, value).and_then(|number| number.as_f64()) else { return Ok(()) };
+    if input.min.as_ref().and_then(Number::as_f64).is_some_and(|min| measured < min) {
+        return Err("it is below `min`".to_owned());
+    }
+    if input.max.as_ref().and_then(Number::as_f64).is_some_and(|max| measured > max) {
+        return Err("it is above `max`".to_owned());
+    }
+    Ok(())
+}
+
+/// What `min` and `max` are compared with: the number itself, milliseconds, bytes, or how long it is.
+fn measure(ty: InputType, value: &Value) -> Option<Number> {
+    match (ty, value) {
+        (InputType::Duration, Value::String(text)) => {
+            u64::try_from(units::duration(text).ok()?.as_millis()).ok().map(Number::from)
+        }
+        (InputType::Size, Value::String(text)) => units::size(text).ok().map(Number::from),
+        (_, Value::Number(number)) => Some(number.clone()),
+        (_, Value::String(text)) => Some(text.chars().count().into()),
+        (_, Value::Array(items)) => Some(items.len().into()),
+        (_, Value::Object(map)) => Some(map.len().into()),
+        (_, Value::Null | Value::Bool(_)) => None,
+    }
+}

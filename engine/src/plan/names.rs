@@ -1,0 +1,525 @@
+//! What templates may name, and what is known of it while a plan is compiled.
+//!
+//! Every text goes through two passes. *Prepare* compiles it, checks each name that it uses, and puts a hole in place of
+//! what only the run can know. *Fill* renders the rest, once for each item.
+
+use std::collections::{BTreeSet, HashMap};
+
+use requorum_steps::Kind;
+use serde_json::{Map, Value};
+
+use super::diagnostic::{Problems, Span, nearest};
+use super::document::StepDecl;
+use super::fields::list;
+use super::inputs::Input;
+use super::site::{HOST_KEYS, Read, SITE_KEYS};
+use super::template::{
+    BadTemplate, Hole, Paths, Scope, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text, placeholders_in,
+    render, without_bare_paths,
+};
+use super::yaml::{Entry, Node, Tree};
+
+/// The fields of `run` in templates.
+const RUN_KEYS: [&str; 3] = ["id", "started", "mark"];
+
+/// What the items of a step are about, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subjects {
+    /// The step does not fan out.
+    None,
+    /// `host` is there.
+    Hosts,
+    /// `item` is there.
+    Values,
+    /// One of them will be there.
+    Unknown,
+}
+
+/// Where a template stands, and so what it may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Here {
+    /// The step that it belongs to.
+    pub step: Option<usize>,
+    pub subjects: Subjects,
+    /// Whether it is rendered only during the run, so that `run` and other steps are there.
+    pub live: bool,
+    /// The kind whose `result` is there.
+    pub result: Option<&'static Kind>,
+    /// Where a secret would be shown, if it stood here.
+    pub shown_in: Option<&'static str>,
+}
+
+impl Here {
+    /// Where vars and other values stand that are known before the run.
+    pub const BEFORE: Self = Self { step: None, subjects: Subjects::None, live: false, result: None, shown_in: None };
+
+    /// The same place, where a secret would be shown.
+    pub fn shown_in(self, what: &'static str) -> Self {
+        Self { shown_in: Some(what), ..self }
+    }
+}
+
+/// A value that went through the first pass.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub value: Value,
+    /// Whether it depends on the item.
+    pub per_item: bool,
+}
+
+/// What one text says about the names that it uses.
+#[derive(Debug, Default)]
+struct Sight {
+    hole: bool,
+    per_item: bool,
+    secrets: BTreeSet<String>,
+}
+
+/// A step that uses another, which has to be its ancestor.
+#[derive(Debug)]
+pub(super) struct Use {
+    pub step: usize,
+    pub other: usize,
+    pub span: Span,
+}
+
+/// All names of a plan.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    inputs: &'a [Input<'a>],
+    values: Map<String, Value>,
+    declared_vars: &'a [Entry],
+    vars: Map<String, Value>,
+    site: Option<&'a Read>,
+    steps: &'a [StepDecl<'a>],
+    by_id: HashMap<String, usize>,
+    scope: Scope,
+    pub used_inputs: BTreeSet<String>,
+    pub used_secrets: BTreeSet<String>,
+    pub uses: Vec<Use>,
+}
+
+impl<'a> Names<'a> {
+    /// Knows the inputs and the site; vars are added with [`Names::add_var`].
+    pub fn new(
+        inputs: &'a [Input<'a>],
+        values: Map<String, Value>,
+        declared_vars: &'a [Entry],
+        site: Option<&'a Read>,
+        steps: &'a [StepDecl<'a>],
+    ) -> Self {
+        let mut by_id = HashMap::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            if let Some(id) = &step.id {
+                by_id.entry(id.as_str().replace('-', "_")).or_insert(index);
+            }
+        }
+        let mut scope = Scope::default().inputs(&values).vars(&Map::new());
+        if let Some(site) = site {
+            scope = scope.site(&site.value);
+        }
+        Self {
+            inputs,
+            values,
+            declared_vars,
+            vars: Map::new(),
+            site,
+            steps,
+            by_id,
+            scope,
+            used_inputs: BTreeSet::new(),
+            used_secrets: BTreeSet::new(),
+            uses: Vec::new(),
+        }
+    }
+
+    /// Returns the index of a step.
+    pub fn step(&self, id: &str) -> Option<usize> {
+        if id.contains('_') { None } else { self.by_id.get(&id.replace('-', "_")).copied() }
+    }
+
+    /// Returns what templates see before an item is known.
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
+    /// Returns the inputs and the vars, for the compiled plan.
+    pub fn into_values(self) -> (Map<String, Value>, Map<String, Value>) {
+        (self.values, self.vars)
+    }
+
+    /// Renders a var and lets what follows see it.
+    pub fn add_var(&mut self, entry: &Entry, problems: &mut Problems) {
+        let prepared = self.prepare(&entry.node, Here::BEFORE, problems);
+        let value = fill(&prepared.value, &entry.node, &self.scope, problems);
+        self.vars.insert(entry.key.clone(), value);
+        self.scope = std::mem::take(&mut self.scope).vars(&self.vars);
+    }
+
+    /// Checks every text inside a value, and puts holes where only the run can know.
+    pub fn prepare(&mut self, node: &Node, here: Here, problems: &mut Problems) -> Prepared {
+        let mut per_item = false;
+        let value = self.prepare_node(node, here, &mut per_item, problems);
+        Prepared { value, per_item }
+    }
+
+    fn prepare_node(&mut self, node: &Node, here: Here, per_item: &mut bool, problems: &mut Problems) -> Value {
+        match &node.value {
+            Tree::Text(text) => {
+                let (value, depends) = self.prepare_text(text, node.span, here, problems);
+                *per_item |= depends;
+                value
+            }
+            Tree::List(items) => items.iter().map(|item| self.prepare_node(item, here, per_item, problems)).collect(),
+            Tree::Map(entries) => {
+                let map = entries
+                    .iter()
+                    .map(|entry| (entry.key.clone(), self.prepare_node(&entry.node, here, per_item, problems)));
+                Value::Object(map.collect())
+            }
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_json(),
+        }
+    }
+
+    /// Checks a text. Returns it, or a hole, and whether it depends on the item.
+    pub fn prepare_text(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> (Value, bool) {
+        let before = problems.count();
+        let paths = match paths_of_text(text) {
+            Ok(paths) => paths,
+            Err(error) => {
+                malformed(&error, span, problems);
+                return (Hole::Any.value(), false);
+            }
+        };
+        if paths.is_empty() {
+            return (Value::String(text.to_owned()), false);
+        }
+        let sight = self.look(&paths, here, span, problems);
+        self.check_secrets(&sight.secrets, text, here, span, problems);
+        if problems.count() > before {
+            return (Hole::Any.value(), false);
+        }
+        if !sight.hole {
+            return (Value::String(text.to_owned()), sight.per_item);
+        }
+        let bare = bare_path(text);
+        let hole = match bare.as_deref() {
+            Some(path) => self.hole_at(path).unwrap_or(Hole::Any),
+            None if text.trim().starts_with("{{") && text.trim().ends_with("}}") => Hole::Any,
+            None => Hole::Text,
+        };
+        let Value::String(hole) = hole.value() else { return (Value::Null, false) };
+        let secrets: String = sight.secrets.iter().map(|name| super::template::placeholder(name)).collect();
+        (Value::String(secrets + &hole), false)
+    }
+
+    /// Checks a bare expression.
+    pub fn prepare_expression(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> Option<Known> {
+        let before = problems.count();
+        let paths = paths_of_expression(text).map_err(|error| malformed(&error, span, problems)).ok()?;
+        let sight = self.look(&paths, here, span, problems);
+        if let Some(name) = sight.secrets.first() {
+            secret_shown(name, here.shown_in.unwrap_or("an expression"), span, problems);
+        }
+        (problems.count() == before).then_some(Known { known: !sight.hole, per_item: sight.per_item })
+    }
+
+    fn check_secrets(
+        &mut self,
+        secrets: &BTreeSet<String>,
+        text: &str,
+        here: Here,
+        span: Span,
+        problems: &mut Problems,
+    ) {
+        let Some(name) = secrets.first() else { return };
+        self.used_secrets.extend(secrets.iter().cloned());
+        if let Some(what) = here.shown_in {
+            secret_shown(name, what, span, problems);
+            return;
+        }
+        let changed = match without_bare_paths(text) {
+            Ok(rest) => match paths_of_text(&rest) {
+                Ok(paths) => self.look(&paths, here, span, &mut Problems::new("")).secrets,
+                Err(_) => BTreeSet::new(),
+            },
+            Err(error) => {
+                malformed(&error, span, problems);
+                return;
+            }
+        };
+        if let Some(name) = changed.first() {
+            problems
+                .error(span, "secret-changed", format!("the secret `{name}` goes through an expression"))
+                .cause("its value is not known while templates are rendered, so nothing can be computed from it")
+                .help("use it as it is: \"{{ inputs.NAME }}\" or \"{{ site.secrets.NAME }}\"");
+        }
+    }
+
+    /// Checks each name, and says what is known of them together.
+    fn look(&mut self, paths: &Paths, here: Here, span: Span, problems: &mut Problems) -> Sight {
+        let mut sight = Sight::default();
+        for path in paths {
+            let mut parts = path.split('.');
+            let root = parts.next().unwrap_or_default();
+            let first = parts.next();
+            match root {
+                "inputs" => self.look_at_input(path, first, span, &mut sight, problems),
+                "vars" => self.look_at_var(path, first, span, &mut sight, problems),
+                "site" => self.look_at_site(path, first, span, &mut sight, problems),
+                "host" | "item" => self.look_at_item(root, first, here, span, &mut sight, problems),
+                "run" if here.live => {
+                    sight.hole = true;
+                    known_key("run", first, &RUN_KEYS, span, problems);
+                }
+                "steps" if here.live => {
+                    sight.hole = true;
+                    self.look_at_step(path, here, span, problems);
+                }
+                "result" if here.result.is_some() => {
+                    sight.hole = true;
+                    known_result("result", first, here.result, span, problems);
+                }
+                _ => undefined_root(root, here, span, problems),
+            }
+        }
+        sight
+    }
+
+    fn look_at_input(
+        &mut self,
+        path: &str,
+        first: Option<&str>,
+        span: Span,
+        sight: &mut Sight,
+        problems: &mut Problems,
+    ) {
+        match first {
+            Some(name) if !self.values.contains_key(name) => {
+                // An input whose declaration is wrong has no value; that is reported where it is declared.
+                if !self.inputs.iter().any(|input| input.name == name) {
+                    unknown_name("input", name, self.inputs.iter().map(|input| input.name), span, problems);
+                }
+                sight.hole = true;
+                return;
+            }
+            Some(name) => drop(self.used_inputs.insert(name.to_owned())),
+            None => self.used_inputs.extend(self.inputs.iter().map(|input| input.name.to_owned())),
+        }
+        see(&self.values, path, sight);
+    }
+
+    fn look_at_var(&mut self, path: &str, first: Option<&str>, span: Span, sight: &mut Sight, problems: &mut Problems) {
+        if let Some(name) = first.filter(|name| !self.vars.contains_key(*name)) {
+            sight.hole = true;
+            if self.declared_vars.iter().any(|entry| entry.key == name) {
+                problems
+                    .error(span, "undefined-name", format!("the var `{name}` is not known here"))
+                    .cause("vars are rendered in their order, and it comes later")
+                    .help("move it further up");
+            } else {
+                unknown_name("var", name, self.declared_vars.iter().map(|entry| entry.key.as_str()), span, problems);
+            }
+            return;
+        }
+        see(&self.vars, path, sight);
+    }
+
+    fn look_at_site(&self, path: &str, first: Option<&str>, span: Span, sight: &mut Sight, problems: &mut Problems) {
+        known_key("site", first, &SITE_KEYS, span, problems);
+        let Some(site) = self.site else {
+            sight.hole = true;
+            return;
+        };
+        if first.is_none_or(|first| first == "secrets") {
+            if let Value::Object(map) = &site.value {
+                see(map, path, sight);
+            }
+        }
+    }
+
+    fn look_at_item(
+        &self,
+        root: &str,
+        first: Option<&str>,
+        here: Here,
+        span: Span,
+        sight: &mut Sight,
+        problems: &mut Problems,
+    ) {
+        match (here.subjects, root) {
+            (Subjects::Hosts, "host") | (Subjects::Values, "item") => sight.per_item = true,
+            (Subjects::Unknown, _) => sight.hole = true,
+            (Subjects::None, _) => {
+                problems
+                    .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                    .help("only a step with `on` has it");
+                return;
+            }
+            (Subjects::Hosts, _) | (Subjects::Values, _) => {
+                let (is, other) = if root == "item" { ("hosts", "host") } else { ("values", "item") };
+                problems
+                    .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                    .cause(format!("the elements of `on` are {is}"))
+                    .help(format!("write `{other}`"));
+                return;
+            }
+        }
+        if root == "host" {
+            known_key("host", first, &HOST_KEYS, span, problems);
+        }
+    }
+
+    fn look_at_step(&mut self, path: &str, here: Here, span: Span, problems: &mut Problems) {
+        let mut parts = path.split('.').skip(1);
+        let Some(spelled) = parts.next() else { return };
+        let Some(index) = self.by_id.get(spelled).copied() else {
+            let ids = self.steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
+            unknown_name("step", &spelled.replace('_', "-"), ids, span, problems);
+            return;
+        };
+        if let Some(step) = here.step {
+            self.uses.push(Use { step, other: index, span });
+        }
+        let other = &self.steps[index];
+        let id = other.id.as_ref().map_or("", AsRef::as_ref);
+        match (parts.next(), parts.next()) {
+            (Some("outputs"), Some(name)) => {
+                if !other.outputs.iter().any(|entry| entry.key == name) {
+                    let names: Vec<&str> = other.outputs.iter().map(|entry| entry.key.as_str()).collect();
+                    let found =
+                        problems.error(span, "unknown-output", format!("the step `{id}` has no output `{name}`"));
+                    match nearest(name, names.iter().copied()) {
+                        Some(near) => found.help(format!("did you mean `{near}`?")),
+                        None if names.is_empty() => found.help(format!("give `{id}` an `outputs: {{ {name}: … }}`")),
+                        None => found.help(format!("it has {}", list(&names))),
+                    };
+                }
+            }
+            (Some("result"), Some(field)) if other.on.is_some() => {
+                problems
+                    .error(span, "result-is-a-list", format!("the result of `{id}` is a list, which has no `{field}`"))
+                    .cause("the step fans out, and each item has its own result")
+                    .help(format!("for example `steps.{id}.result | map(attribute='{field}') | list`"));
+            }
+            (Some("result"), field) => {
+                known_result(&format!("steps.{id}.result"), field, other.action.map(|used| used.kind), span, problems);
+            }
+            (Some("outputs") | None, _) => {}
+            (Some(key), _) => known_key(&format!("steps.{id}"), Some(key), &["outputs", "result"], span, problems),
+        }
+    }
+
+    /// The type of the hole that a path leads into.
+    fn hole_at(&self, path: &str) -> Option<Hole> {
+        let (root, rest) = path.split_once('.')?;
+        let map = match root {
+            "inputs" => &self.values,
+            "vars" => &self.vars,
+            _ => return None,
+        };
+        map.get(rest)?.as_str().and_then(hole_of)
+    }
+}
+
+/// What is known of a bare expression.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub known: bool,
+    pub per_item: bool,
+}
+
+/// Adds what the value at the end of a path says: whether it is known, and which secrets are in it.
+fn see(map: &Map<String, Value>, path: &str, sight: &mut Sight) {
+    let mut parts = path.split('.').skip(1);
+    let Some(mut value) = parts.next().and_then(|name| map.get(name)) else {
+        for value in map.values() {
+            sight.hole |= hole_in(value);
+            sight.secrets.extend(placeholders_in(value));
+        }
+        return;
+    };
+    for part in parts {
+        match value.get(part) {
+            Some(inner) => value = inner,
+            None => break,
+        }
+    }
+    sight.hole |= hole_in(value);
+    sight.secrets.extend(placeholders_in(value));
+}
+
+/// Renders what was prepared, text by text, so that a problem has its place. What cannot be rendered becomes a hole.
+pub(super) fn fill(prepared: &Value, node: &Node, scope: &Scope, problems: &mut Problems) -> Value {
+    match (prepared, &node.value) {
+        (Value::String(text), _) if text.contains('{') && !hole_in(prepared) => match render(prepared, scope) {
+            Ok(value) => value,
+            Err(error) => {
+                malformed(&error, node.span, problems);
+                Hole::Any.value()
+            }
+        },
+        (Value::Array(items), Tree::List(nodes)) => {
+            items.iter().zip(nodes).map(|(item, node)| fill(item, node, scope, problems)).collect()
+        }
+        (Value::Object(map), Tree::Map(_)) => {
+            let filled = map.iter().map(|(key, item)| {
+                let value = node.get(key).map_or_else(|| item.clone(), |node| fill(item, node, scope, problems));
+                (key.clone(), value)
+            });
+            Value::Object(filled.collect())
+        }
+        (_, _) => prepared.clone(),
+    }
+}
+
+/// Reports a template or expression that cannot be used.
+pub(super) fn malformed(error: &BadTemplate, span: Span, problems: &mut Problems) {
+    let found = problems.error(span, "template", error.message.clone());
+    if let Some(part) = error.part.as_deref().filter(|part| !error.message.contains(part)) {
+        found.cause(format!("it is about `{part}`"));
+    }
+}
+
+fn secret_shown(name: &str, what: &str, span: Span, problems: &mut Problems) {
+    problems
+        .error(span, "secret-shown", format!("the secret `{name}` would be shown in {what}"))
+        .help("a secret may only go to an argument that keeps it, such as `stdin` or `env` of a command");
+}
+
+fn unknown_name<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>, span: Span, problems: &mut Problems) {
+    problems.error(span, "undefined-name", format!("the plan has no {what} `{name}`")).did_you_mean(name, names);
+}
+
+fn known_key(what: &str, key: Option<&str>, known: &[&str], span: Span, problems: &mut Problems) {
+    let Some(key) = key.filter(|key| !known.contains(key)) else { return };
+    problems
+        .error(span, "undefined-name", format!("`{what}` has no `{key}`"))
+        .help(format!("it has {}", list(known)))
+        .did_you_mean(key, known.iter().copied());
+}
+
+fn known_result(what: &str, field: Option<&str>, kind: Option<&'static Kind>, span: Span, problems: &mut Problems) {
+    let fields: Vec<&str> = kind.map(|kind| kind.result.iter().map(|field| field.name).collect()).unwrap_or_default();
+    if !fields.is_empty() {
+        known_key(what, field, &fields, span, problems);
+    }
+}
+
+fn undefined_root(root: &str, here: Here, span: Span, problems: &mut Problems) {
+    let found = problems.error(span, "undefined-name", format!("`{root}` is not defined here"));
+    match root {
+        "steps" | "run" => found.cause("this is rendered before the run begins"),
+        "result" => found.help("only `outputs` and `undo` of a step see its result"),
+        _ => {
+            let mut roots = vec!["inputs", "vars", "site"];
+            if here.live {
+                roots.extend(["run", "steps"]);
+            }
+            if here.subjects != Subjects::None {
+                roots.extend(["host", "item"]);
+            }
+            found.help(format!("there are {}", list(&roots))).did_you_mean(root, roots)
+        }
+    };
+}

@@ -1,0 +1,411 @@
+//! Steps and checks as written to steps and checks as compiled.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
+
+use requorum_steps::{Effect, HostName, ItemKey, Kind, Seat, Site, StepId, Type};
+use serde_json::{Map, Value};
+
+use super::compile::Request;
+use super::compiled::{CheckUse, Item, Retry, Step, Subject};
+use super::diagnostic::{Problems, Span};
+use super::document::{CheckDecl, Document, KindUse, Kinds, StepDecl, checks_in};
+use super::names::{Here, Names, Subjects, fill};
+use super::template::hole_in;
+use super::validate::{self, sort};
+use super::yaml::{Entry, Node, Tree};
+
+/// The steps by their place in the document, and the checks before them. A step that cannot be used is `None`.
+pub(super) struct Parts {
+    pub preflight: Vec<CheckUse>,
+    pub steps: Vec<Option<Step>>,
+}
+
+/// Compiles steps and checks.
+pub(super) struct Compiler<'a, 'p> {
+    pub request: &'a Request<'a>,
+    pub kinds: &'a Kinds,
+    pub site: Option<&'a Site>,
+    pub names: Names<'a>,
+    pub problems: &'p mut Problems,
+}
+
+/// The items that arguments are tried with.
+#[derive(Clone, Copy)]
+struct Around<'i> {
+    here: Here,
+    items: &'i [Item],
+}
+
+impl Compiler<'_, '_> {
+    /// Compiles everything.
+    pub fn parts(&mut self, document: &Document<'_>) -> Parts {
+        let here = Here { live: true, ..Here::BEFORE };
+        let around = Around { here, items: &[] };
+        let preflight = document.preflight.iter().map(|check| self.check(check, around)).collect();
+        let steps = document.steps.iter().enumerate().map(|(index, step)| self.step(index, step)).collect();
+        Parts { preflight, steps }
+    }
+
+    fn step(&mut self, index: usize, decl: &StepDecl<'_>) -> Option<Step> {
+        let (items, subjects) = self.items(decl);
+        let here = Here { step: Some(index), subjects, live: true, result: None, shown_in: None };
+        let around = Around { here, items: items.as_deref().unwrap_or_default() };
+        let title = self.shown_text(decl.title, here, "the title");
+        let confirm = self.shown_text(decl.confirm, here, "the text of a gate");
+        if let Some((when, span)) = &decl.when {
+            self.expression(when, *span, around, "`when`");
+        }
+        let require = decl.require.iter().map(|check| self.check(check, around)).collect();
+        let verify = decl.verify.iter().map(|check| self.check(check, around)).collect();
+        let probe = decl.probe.as_ref().map(|check| self.check(check, around));
+        let with_result = Here { result: decl.action.map(|used| used.kind), ..here };
+        let undo = decl.undo.as_ref().map(|undo| {
+            let args = self.arguments(undo, Around { here: with_result, ..around });
+            (undo.kind.name.to_owned(), args)
+        });
+        let outputs = self.outputs(decl, with_result);
+        let action = decl.action?;
+        let args = self.arguments(&action, around);
+        self.seat(&action, decl);
+        self.fan_out_keys(decl);
+        let effect = self.effect(decl, action.kind);
+        let id = decl.id.clone()?;
+        Some(Step {
+            id,
+            title: title.unwrap_or_default(),
+            needs: decl.needs.iter().filter_map(|(id, _)| StepId::new(*id).ok()).collect::<Unique>().0,
+            when: decl.when.as_ref().map(|(when, _)| when.clone()),
+            items,
+            fans_out: decl.on.is_some(),
+            max_parallel: decl.max_parallel,
+            canary: decl.canary,
+            require,
+            verify,
+            probe,
+            retry: decl.retry.map_or_else(Retry::default, |(retry, _)| retry),
+            timeout: decl.timeout,
+            effect,
+            danger: decl.danger.unwrap_or(action.kind.danger),
+            kind: action.kind.name.to_owned(),
+            args,
+            undo,
+            outputs,
+            confirm,
+            place: self.place(decl.span),
+        })
+    }
+
+    fn place(&self, span: Span) -> String {
+        format!("{}:{}", self.problems.file(), span.line)
+    }
+
+    fn shown_text(&mut self, text: Option<(&str, Span)>, here: Here, what: &'static str) -> Option<String> {
+        let (text, span) = text?;
+        self.names.prepare_text(text, span, here.shown_in(what), self.problems);
+        Some(text.to_owned())
+    }
+
+    /// Checks a bare expression, and evaluates it where all is known: for each item, as the run will.
+    fn expression(&mut self, text: &str, span: Span, around: Around<'_>, what: &'static str) {
+        let here = around.here.shown_in(what);
+        let Some(seen) = self.names.prepare_expression(text, span, here, self.problems) else { return };
+        if !seen.known {
+            return;
+        }
+        let scope = self.names.scope();
+        let alone = Item { key: ItemKey::single(), subject: Subject::None };
+        let items = if seen.per_item { around.items } else { std::slice::from_ref(&alone) };
+        for item in items {
+            if let Err(error) = super::template::evaluate(text, &scope.clone().subject(&item.subject)) {
+                super::names::malformed(&error, span, self.problems);
+            }
+        }
+    }
+
+    fn outputs(&mut self, decl: &StepDecl<'_>, here: Here) -> BTreeMap<String, Value> {
+        let mut outputs = BTreeMap::new();
+        for entry in decl.outputs {
+            self.names.prepare(&entry.node, here.shown_in("an output"), self.problems);
+            outputs.insert(entry.key.clone(), entry.node.to_json());
+        }
+        outputs
+    }
+
+    fn check(&mut self, decl: &CheckDecl<'_>, around: Around<'_>) -> CheckUse {
+        let kind = decl.check.kind;
+        let args = self.arguments(&decl.check, around);
+        if kind.seat == Seat::Host && decl.check.args.get("hosts").is_none() {
+            match around.here.subjects {
+                Subjects::Hosts | Subjects::Unknown => {}
+                Subjects::None | Subjects::Values => {
+                    self.problems
+                        .error(
+                            decl.check.span,
+                            "no-host",
+                            format!("`{}` does not know on which hosts to look", kind.name),
+                        )
+                        .help(
+                            "give it `hosts`; only in a step whose `on` lists hosts it looks at the host of the item",
+                        );
+                }
+            }
+        }
+        let message = self.shown_text(decl.message, around.here, "a message");
+        CheckUse {
+            kind: kind.name.to_owned(),
+            args,
+            within: decl.within,
+            every: decl.every,
+            not: decl.not,
+            message,
+            place: self.place(decl.span),
+        }
+    }
+
+    /// Checks the arguments of a kind for every item, and returns them as the plan keeps them.
+    fn arguments(&mut self, used: &KindUse<'_>, around: Around<'_>) -> Value {
+        let node = self.with_template_file(used);
+        let (mut kept, mut prepared, mut per_item) = (Map::new(), Map::new(), false);
+        let Tree::Map(entries) = &node.value else {
+            let value = node.to_json();
+            self.report(used, &node, &value);
+            return Value::Object(Map::new());
+        };
+        for entry in entries {
+            let ty = used.kind.args.iter().find(|arg| arg.name == entry.key).map(|arg| arg.ty);
+            match ty {
+                Some(Type::Expression) => {
+                    if let Some(text) = entry.node.text() {
+                        self.expression(text, entry.node.span, around, "an expression");
+                    }
+                    kept.insert(entry.key.clone(), entry.node.to_json());
+                    prepared.insert(entry.key.clone(), entry.node.to_json());
+                }
+                Some(Type::Checks) => {
+                    let checks = checks_in(&entry.node, self.kinds, self.problems);
+                    let checks: Vec<CheckUse> = checks.iter().map(|check| self.check(check, around)).collect();
+                    let value = serde_json::to_value(checks).unwrap_or_default();
+                    prepared.insert(entry.key.clone(), Value::Array(Vec::new()));
+                    kept.insert(entry.key.clone(), value);
+                }
+                Some(_) | None => {
+                    let value = self.names.prepare(&entry.node, around.here, self.problems);
+                    per_item |= value.per_item;
+                    prepared.insert(entry.key.clone(), value.value);
+                    kept.insert(entry.key.clone(), entry.node.to_json());
+                }
+            }
+        }
+        let prepared = Value::Object(prepared);
+        let alone = Item { key: ItemKey::single(), subject: Subject::None };
+        let items = if per_item { around.items } else { std::slice::from_ref(&alone) };
+        for item in items {
+            let scope = self.names.scope().clone().subject(&item.subject);
+            let args = fill(&prepared, &node, &scope, self.problems);
+            self.report(used, &node, &args);
+        }
+        Value::Object(kept)
+    }
+
+    fn report(&mut self, used: &KindUse<'_>, node: &Node, args: &Value) {
+        for bad in validate::arguments(used.kind, args, self.site) {
+            let span = match bad.code {
+                "missing-argument" | "argument-rule" if bad.way.is_empty() => used.span,
+                "unknown-argument" => node.key_place(&bad.way),
+                _ => node.place(&bad.way),
+            };
+            let found = self.problems.error(span, bad.code, bad.message);
+            if let Some(help) = bad.help {
+                found.help(help);
+            }
+        }
+    }
+
+    /// Replaces the argument `template: FILE` of a kind that also takes `content` by the text of the file.
+    fn with_template_file<'n>(&mut self, used: &KindUse<'n>) -> Cow<'n, Node> {
+        let takes = |name: &str| used.kind.args.iter().any(|arg| arg.name == name);
+        let (Tree::Map(entries), true) = (&used.args.value, takes("template") && takes("content")) else {
+            return match used.args.value {
+                Tree::Null => Cow::Owned(Node { span: used.args.span, value: Tree::Map(Vec::new()) }),
+                _ => Cow::Borrowed(used.args),
+            };
+        };
+        let both = used.args.get("content").is_some();
+        let file = entries.iter().find(|entry| entry.key == "template" && !both);
+        let Some((file, path)) = file.and_then(|entry| Some((entry, entry.node.text()?))) else {
+            return Cow::Borrowed(used.args);
+        };
+        let path = self.request.plan.resolve(path, self.request.home);
+        let text = self.request.files.read(&path).unwrap_or_else(|error| {
+            self.problems
+                .error(file.node.span, "unreadable-file", format!("cannot read the template {}", path.display()))
+                .cause(error)
+                .help("the path starts from the directory of the plan");
+            String::new()
+        });
+        let content = Node { span: file.node.span, value: Tree::Text(text) };
+        let entries = entries.iter().map(|entry| match entry.key.as_str() {
+            "template" => Entry { key: "content".to_owned(), key_span: entry.key_span, node: content.clone() },
+            _ => entry.clone(),
+        });
+        Cow::Owned(Node { span: used.args.span, value: Tree::Map(entries.collect()) })
+    }
+
+    fn seat(&mut self, action: &KindUse<'_>, decl: &StepDecl<'_>) {
+        if action.kind.seat == Seat::Host && decl.on.is_none() {
+            self.problems
+                .error(
+                    action.span,
+                    "no-host",
+                    format!("`{}` works on a host, and the step does not say on which", action.kind.name),
+                )
+                .help("add `on`, for example on: \"{{ site.hosts | role('etcd') }}\"");
+        }
+    }
+
+    fn fan_out_keys(&mut self, decl: &StepDecl<'_>) {
+        if decl.on.is_none() && (decl.canary || decl.max_parallel.is_some()) {
+            self.problems
+                .warning(decl.span, "no-items", "`canary` and `max_parallel` say nothing without `on`")
+                .help("remove them, or add `on`");
+        }
+    }
+
+    /// The effect class: the kind's, the stricter or looser one that is written, or what a probe makes of a command.
+    fn effect(&mut self, decl: &StepDecl<'_>, kind: &Kind) -> Effect {
+        if let (Some(probe), true) = (&decl.probe, kind.effect != Effect::Once) {
+            self.problems
+                .error(probe.span, "needless-probe", format!("`{}` takes no probe", kind.name))
+                .cause("only a command does; other kinds know themselves whether they happened");
+        }
+        let by_kind = if decl.probe.is_some() { kind.effect.min(Effect::Probed) } else { kind.effect };
+        let effect = decl.effect.map_or(by_kind, |(effect, _)| effect);
+        if let Some((written, span)) = decl.effect {
+            if written == Effect::Pure && matches!(kind.effect, Effect::Idempotent | Effect::Probed) {
+                self.problems
+                    .error(span, "loose-effect", format!("`{}` is not pure: it changes something", kind.name))
+                    .help(format!("leave `effect` away, or write `{}` or a stricter class", kind.effect));
+            }
+            if written == Effect::Probed && kind.effect != Effect::Probed && decl.probe.is_none() {
+                self.problems
+                    .error(span, "effect-without-probe", "`effect: probed` needs a `probe`")
+                    .cause(format!("`{}` cannot tell by itself whether it happened", kind.name))
+                    .help("add `probe`: a check that says whether this effect is there");
+            }
+        }
+        if let Some((retry, span)) = decl.retry {
+            if retry.attempts > 1 && effect == Effect::Once {
+                self.problems
+                    .error(span, "unsafe-retry", format!("a retry could do `{}` twice", kind.name))
+                    .cause("its effect is `once`: nothing can tell whether a failed attempt did its work")
+                    .help("remove `retry`, add a `probe`, or write `effect: idempotent` if doing it twice is harmless");
+            }
+        }
+        effect
+    }
+
+    /// Finds the items of a step, and what they are about.
+    fn items(&mut self, decl: &StepDecl<'_>) -> (Option<Vec<Item>>, Subjects) {
+        let Some(node) = decl.on else {
+            return (Some(vec![Item { key: ItemKey::single(), subject: Subject::None }]), Subjects::None);
+        };
+        let before = self.problems.count();
+        let prepared = self.names.prepare(node, Here::BEFORE.shown_in("`on`"), self.problems);
+        let value = fill(&prepared.value, node, self.names.scope(), self.problems);
+        if hole_in(&value) || self.problems.count() > before {
+            return (None, Subjects::Unknown);
+        }
+        let elements = match value {
+            Value::Array(elements) => elements,
+            Value::Object(hosts) if hosts.values().all(|host| host.get("name").is_some()) => {
+                hosts.into_values().collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => {
+                self.problems
+                    .error(node.span, "wrong-type", "`on` has to be a list")
+                    .cause(format!("it is {}", sort(&value)))
+                    .help("one element also stands in brackets: on: [cp1]");
+                return (None, Subjects::Unknown);
+            }
+        };
+        let on_hosts = decl.action.is_some_and(|used| used.kind.seat == Seat::Host);
+        if elements.is_empty() {
+            self.problems
+                .warning(node.span, "no-items", "`on` is empty, so the step does nothing")
+                .help("is the role right, and are there hosts that have it and are not lost?");
+            return (Some(Vec::new()), Subjects::Unknown);
+        }
+        let Some(site) = self.site else {
+            let could_be_host = |element: &Value| element.is_string() || element.get("name").is_some();
+            if on_hosts || elements.iter().any(could_be_host) {
+                return (None, Subjects::Unknown);
+            }
+            return (Some(values(elements)), Subjects::Values);
+        };
+        let hosts: Vec<Option<HostName>> = elements.iter().map(|element| host_of(element, site)).collect();
+        if !on_hosts && hosts.iter().all(Option::is_none) {
+            return (Some(values(elements)), Subjects::Values);
+        }
+        self.hosts(node, &elements, hosts, site)
+    }
+
+    fn hosts(
+        &mut self,
+        node: &Node,
+        elements: &[Value],
+        hosts: Vec<Option<HostName>>,
+        site: &Site,
+    ) -> (Option<Vec<Item>>, Subjects) {
+        let span = |index: usize| match &node.value {
+            Tree::List(nodes) => nodes.get(index).map_or(node.span, |node| node.span),
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => node.span,
+        };
+        let mut items = Vec::with_capacity(hosts.len());
+        let mut seen = HashSet::new();
+        for (index, host) in hosts.into_iter().enumerate() {
+            match host {
+                None => {
+                    let shown = elements[index].as_str().map_or_else(|| elements[index].to_string(), str::to_owned);
+                    self.problems
+                        .error(span(index), "unknown-host", format!("the site has no host `{shown}`"))
+                        .did_you_mean(&shown, site.hosts.keys().map(AsRef::as_ref));
+                }
+                Some(host) if seen.insert(host.clone()) => {
+                    items.push(Item { key: ItemKey::from(&host), subject: Subject::Host(host) });
+                }
+                Some(host) => {
+                    self.problems.error(span(index), "duplicate-item", format!("`on` has the host `{host}` twice"));
+                }
+            }
+        }
+        (Some(items), Subjects::Hosts)
+    }
+}
+
+fn values(elements: Vec<Value>) -> Vec<Item> {
+    let keyed = elements.into_iter().enumerate();
+    keyed
+        .filter_map(|(index, value)| {
+            Some(Item { key: ItemKey::new(index.to_string()).ok()?, subject: Subject::Value(value) })
+        })
+        .collect()
+}
+
+/// The host of the site that an element of `on` is: its name, or the host as templates see it.
+fn host_of(element: &Value, site: &Site) -> Option<HostName> {
+    let name = element.as_str().or_else(|| element.get("name")?.as_str())?;
+    let name = HostName::new(name).ok()?;
+    site.hosts.contains_key(&name).then_some(name)
+}
+
+/// The needs of a step, each once.
+#[derive(Default)]
+struct Unique(Vec<StepId>);
+
+impl FromIterator<StepId> for Unique {
+    fn from_iter<I: IntoIterator<Item = StepId>>(ids: I) -> Self {
+        let mut seen = HashSet::new();
+        Self(ids.into_iter().filter(|id| seen.insert(id.clone())).collect())
+    }
+}

@@ -1,0 +1,337 @@
+//! Templates and expressions: minijinja, strict and bounded, with the filters of the plan language.
+//!
+//! Rendering goes over values: every text in an argument is a template of its own, and a text that is exactly one
+//! `{{ e }}` becomes the value of `e` with its type. Step ids are kebab-case, which is a subtraction to minijinja, so
+//! `steps.set-aside` and `steps["set-aside"]` are written as `steps.set_aside` before they are compiled; ids have no
+//! underscore of their own.
+
+mod filters;
+mod placeholder;
+mod spelling;
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, ValueKind};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use requorum_steps::{Kind, Type};
+use serde_json::{Map, Value};
+
+use super::compiled::Subject;
+pub(super) use placeholder::{Hole, hole_in, hole_of};
+pub use placeholder::{placeholder, placeholders_in, reveal};
+
+/// How many instructions one template may execute.
+const FUEL: u64 = 1_000_000;
+/// How deep the values of one template may nest calls.
+const RECURSION: usize = 100;
+
+static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut language = Environment::new();
+    // A line that only has a statement leaves nothing behind, and a file keeps its last line break.
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
+    language.set_undefined_behavior(UndefinedBehavior::Strict);
+    language.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    language.set_fuel(Some(FUEL));
+    language.set_recursion_limit(RECURSION);
+    if let Ok(syntax) = syntax {
+        language.set_syntax(syntax);
+    }
+    language.set_debug(true);
+    filters::add(&mut language);
+    language
+});
+
+/// Says why a template or expression cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadTemplate {
+    /// What is wrong.
+    pub message: String,
+    /// The part of the template that is at fault, where it is known.
+    pub part: Option<String>,
+}
+
+impl BadTemplate {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), part: None }
+    }
+}
+
+impl From<Error> for BadTemplate {
+    fn from(error: Error) -> Self {
+        let part = error.range().and_then(|range| error.template_source()?.get(range)).map(str::to_owned);
+        let part = part.filter(|part| !part.trim().is_empty());
+        let message = match (error.kind(), &part) {
+            (ErrorKind::UndefinedError, Some(part)) => format!("`{part}` is not defined"),
+            (ErrorKind::OutOfFuel, _) => "the template does not come to an end".to_owned(),
+            (kind, _) => error.detail().map_or_else(|| kind.to_string(), str::to_owned),
+        };
+        let message = match std::error::Error::source(&error) {
+            Some(source) => format!("{message}: {source}"),
+            None => message,
+        };
+        Self { message, part }
+    }
+}
+
+/// What templates see.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    names: BTreeMap<&'static str, minijinja::Value>,
+}
+
+impl Scope {
+    /// Lets templates see the inputs.
+    #[must_use]
+    pub fn inputs(self, inputs: &Map<String, Value>) -> Self {
+        self.with("inputs", inputs)
+    }
+
+    /// Lets templates see the vars.
+    #[must_use]
+    pub fn vars(self, vars: &Map<String, Value>) -> Self {
+        self.with("vars", vars)
+    }
+
+    /// Lets templates see the site, as [`super::Compiled::site_value`] has it.
+    #[must_use]
+    pub fn site(self, site: &Value) -> Self {
+        self.with("site", site)
+    }
+
+    /// Lets templates see the run: an object with `id`, `started` and `mark`.
+    #[must_use]
+    pub fn run(self, run: &Value) -> Self {
+        self.with("run", run)
+    }
+
+    /// Lets templates see other steps: id to an object with `outputs` and `result`, or a list of such objects' fields
+    /// where the step fans out. Only those of [`steps_read_by`] are needed.
+    #[must_use]
+    pub fn steps(self, steps: &BTreeMap<String, Value>) -> Self {
+        let spelled: BTreeMap<String, &Value> = steps.iter().map(|(id, step)| (id.replace('-', "_"), step)).collect();
+        self.with("steps", &spelled)
+    }
+
+    /// Lets templates see the result of the step itself, for its `outputs` and `undo`.
+    #[must_use]
+    pub fn result(self, result: &Value) -> Self {
+        self.with("result", result)
+    }
+
+    /// Lets templates see `host` or `item`. The host comes from the site, which must be there already.
+    #[must_use]
+    pub fn subject(mut self, subject: &Subject) -> Self {
+        self.names.remove("host");
+        self.names.remove("item");
+        match subject {
+            Subject::None => {}
+            Subject::Host(name) => {
+                let hosts = self.names.get("site").and_then(|site| site.get_attr("hosts").ok());
+                if let Some(host) = hosts.and_then(|hosts| hosts.get_item(&name.as_str().into()).ok()) {
+                    self.names.insert("host", host);
+                }
+            }
+            Subject::Value(value) => {
+                self.names.insert("item", minijinja::Value::from(Serde(value)));
+            }
+        }
+        self
+    }
+
+    fn with(mut self, name: &'static str, value: impl serde::Serialize) -> Self {
+        self.names.insert(name, minijinja::Value::from(Serde(value)));
+        self
+    }
+
+    fn context(&self) -> minijinja::Value {
+        self.names.iter().map(|(name, value)| (*name, value.clone())).collect()
+    }
+}
+
+/// Renders every text inside a value.
+pub fn render(value: &Value, scope: &Scope) -> Result<Value, BadTemplate> {
+    Ok(match value {
+        Value::String(text) => return render_scalar(text, scope),
+        Value::Array(items) => Value::Array(items.iter().map(|item| render(item, scope)).collect::<Result<_, _>>()?),
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .map(|(key, item)| Ok((key.clone(), render(item, scope)?)))
+                .collect::<Result<_, BadTemplate>>()?,
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    })
+}
+
+/// Renders the arguments of a kind. Bare expressions stay as they are: the engine evaluates them with [`holds`].
+pub fn render_args(kind: &Kind, args: &Value, scope: &Scope) -> Result<Value, BadTemplate> {
+    let Value::Object(map) = args else { return render(args, scope) };
+    let is_expression = |key: &str| kind.args.iter().any(|arg| arg.name == key && arg.ty == Type::Expression);
+    let rendered = map.iter().map(|(key, value)| {
+        let value = if is_expression(key) { value.clone() } else { render(value, scope)? };
+        Ok((key.clone(), value))
+    });
+    Ok(Value::Object(rendered.collect::<Result<_, BadTemplate>>()?))
+}
+
+/// Renders a text to a text, for titles and messages.
+pub fn render_text(text: &str, scope: &Scope) -> Result<String, BadTemplate> {
+    Ok(match render_scalar(text, scope)? {
+        Value::String(text) => text,
+        value @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+            value.to_string()
+        }
+    })
+}
+
+/// Evaluates a bare expression.
+pub fn evaluate(expression: &str, scope: &Scope) -> Result<Value, BadTemplate> {
+    let spelled = spelling::expression(expression);
+    let compiled = LANGUAGE.compile_expression_owned(spelled.into_owned())?;
+    to_json(&compiled.eval(scope.context())?)
+}
+
+/// Evaluates a condition: `false`, 0, nothing and what is empty do not hold.
+pub fn holds(expression: &str, scope: &Scope) -> Result<bool, BadTemplate> {
+    let value = evaluate(expression, scope)?;
+    Ok(minijinja::Value::from(Serde(&value)).is_true())
+}
+
+fn render_scalar(text: &str, scope: &Scope) -> Result<Value, BadTemplate> {
+    match Form::of(text) {
+        Form::Plain => Ok(Value::String(text.to_owned())),
+        Form::Expression(expression) => evaluate(expression, scope),
+        Form::Template => {
+            let spelled = spelling::template(text);
+            Ok(Value::String(LANGUAGE.template_from_str(&spelled)?.render(scope.context())?))
+        }
+    }
+}
+
+/// What a text is to the template language.
+enum Form<'a> {
+    /// It has no template in it.
+    Plain,
+    /// It is exactly one `{{ e }}`.
+    Expression(&'a str),
+    /// Anything else.
+    Template,
+}
+
+impl<'a> Form<'a> {
+    fn of(text: &'a str) -> Self {
+        if !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark)) {
+            return Self::Plain;
+        }
+        let inner = text.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+        let inner = inner.map(|inner| inner.strip_prefix('-').unwrap_or(inner));
+        let inner = inner.map(|inner| inner.strip_suffix('-').unwrap_or(inner));
+        match inner {
+            Some(inner) if spelling::is_one_expression(inner) => Self::Expression(inner),
+            Some(_) | None => Self::Template,
+        }
+    }
+}
+
+/// The names that a template or expression uses, with the attributes after them: `inputs.member`, `steps.a_b.outputs.x`.
+pub(super) type Paths = BTreeSet<String>;
+
+/// Compiles a text without running it, and returns the names that it uses.
+pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
+    match Form::of(text) {
+        Form::Plain => Ok(Paths::new()),
+        Form::Expression(expression) => paths_of_expression(expression),
+        Form::Template => {
+            let spelled = spelling::template(text);
+            spelling::unknown_words(&spelled, false)?;
+            Ok(own_names(LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
+        }
+    }
+}
+
+/// Compiles a bare expression without running it, and returns the names that it uses.
+pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate> {
+    let spelled = spelling::expression(expression);
+    let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned())?;
+    spelling::unknown_words(&spelled, true)?;
+    Ok(own_names(compiled.undeclared_variables(true)))
+}
+
+fn own_names(names: impl IntoIterator<Item = String>) -> Paths {
+    names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect()
+}
+
+/// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
+pub(super) fn bare_path(text: &str) -> Option<Cow<'_, str>> {
+    match Form::of(text) {
+        Form::Expression(expression) => {
+            let path = spelling::expression(expression.trim());
+            spelling::is_path(&path).then_some(path)
+        }
+        Form::Plain | Form::Template => None,
+    }
+}
+
+/// Returns the text without the `{{ path }}` that stand in it as they are: what is left must not use a secret.
+pub(super) fn without_bare_paths(text: &str) -> Result<String, BadTemplate> {
+    spelling::without_bare_paths(text)
+}
+
+/// Returns the ids of the steps whose outputs or results the texts of a value use.
+#[must_use]
+pub fn steps_in(value: &Value) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    each_text(value, &mut |text| {
+        for path in paths_of_text(text).unwrap_or_default() {
+            found.extend(step_of(&path));
+        }
+    });
+    found
+}
+
+/// Returns the ids of the steps whose outputs or results a bare expression uses.
+#[must_use]
+pub fn steps_in_expression(expression: &str) -> BTreeSet<String> {
+    paths_of_expression(expression).unwrap_or_default().iter().filter_map(|path| step_of(path)).collect()
+}
+
+fn step_of(path: &str) -> Option<String> {
+    let id = path.strip_prefix("steps.")?.split('.').next()?;
+    Some(id.replace('_', "-"))
+}
+
+/// Calls a function with every text inside a value.
+pub(super) fn each_text(value: &Value, call: &mut impl FnMut(&str)) {
+    match value {
+        Value::String(text) => call(text),
+        Value::Array(items) => items.iter().for_each(|item| each_text(item, call)),
+        Value::Object(map) => map.values().for_each(|item| each_text(item, call)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Takes a value out of the template language. What is undefined anywhere inside is an error.
+fn to_json(value: &minijinja::Value) -> Result<Value, BadTemplate> {
+    let failed = |error: Error| BadTemplate::from(error);
+    Ok(match value.kind() {
+        ValueKind::Undefined => return Err(BadTemplate::new("the value is not defined")),
+        ValueKind::Seq | ValueKind::Iterable => {
+            Value::Array(value.try_iter().map_err(failed)?.map(|item| to_json(&item)).collect::<Result<_, _>>()?)
+        }
+        ValueKind::Map => {
+            let mut map = Map::new();
+            for key in value.try_iter().map_err(failed)? {
+                let item = value.get_item(&key).map_err(failed)?;
+                map.insert(key.to_string(), to_json(&item)?);
+            }
+            Value::Object(map)
+        }
+        _ => serde_json::to_value(value).map_err(|error| BadTemplate::new(error.to_string()))?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+#![allow(clippy::unwrap_used)]
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn scope() -> Scope {
+    let hosts = json!({
+        "cp1": {"name": "cp1", "roles": ["etcd"], "lost": false, "etcd": {"name": "one"}},
+        "cp2": {"name": "cp2", "roles": ["etcd"], "lost": true, "etcd": {"name": "two"}},
+        "w1": {"name": "w1", "roles": [], "lost": false, "etcd": null},
+    });
+    let inputs = json!({"n": 3, "name": "o'neil", "list": ["a"], "doc": {"items": [{"k": 1}, {"k": 2}]}});
+    let steps = BTreeMap::from([("set-aside".to_owned(), json!({"outputs": {"n": 7}, "result": {}}))]);
+    Scope::default().inputs(inputs.as_object().unwrap()).site(&json!({ "hosts": hosts })).steps(&steps)
+}
+
+fn eval(text: &str) -> Result<Value, BadTemplate> {
+    render(&json!(text), &scope())
+}
+
+#[test]
+fn a_scalar_that_is_one_expression_keeps_its_type() {
+    assert_eq!(eval("{{ inputs.n }}"), Ok(json!(3)));
+    assert_eq!(eval("{{inputs.list}}"), Ok(json!(["a"])));
+    assert_eq!(eval("{{- {\"a\": {\"b\": 1}} -}}"), Ok(json!({"a": {"b": 1}})));
+    assert_eq!(eval("{{ inputs.n }}{{ inputs.n }}"), Ok(json!("33")));
+    assert_eq!(eval("{{ '}}' }}"), Ok(json!("}}")));
+    assert_eq!(eval("n={{ inputs.n }}\n"), Ok(json!("n=3\n")));
+}
+
+#[test]
+fn what_is_undefined_is_an_error_wherever_it_stands() {
+    for text in ["{{ nope }}", "{{ inputs.nope }}", "x{{ inputs.nope.x }}", "{{ [inputs.nope] }}", "{{ {'a': nope} }}"]
+    {
+        assert!(eval(text).is_err(), "{text}");
+    }
+    assert_eq!(eval("x{{ inputs.nope }}").unwrap_err().message, "`inputs.nope` is not defined");
+}
+
+#[test]
+fn step_ids_in_kebab_case_are_names() {
+    for text in ["steps.set-aside.outputs.n", "steps['set-aside'].outputs.n", "steps.set_aside.outputs.n"] {
+        assert_eq!(evaluate(text, &scope()), Ok(json!(7)), "{text}");
+        assert_eq!(steps_in(&json!(format!("x {{{{ {text} }}}}"))), BTreeSet::from(["set-aside".to_owned()]));
+    }
+    assert_eq!(eval("steps.set-aside: {{ steps.set-aside.outputs.n -}} "), Ok(json!("steps.set-aside: 7")));
+}
+
+#[test]
+fn filters_of_hosts_take_the_map_and_lists() {
+    assert_eq!(eval("{{ site.hosts | role('etcd') | map(attribute='name') }}"), Ok(json!(["cp1"])));
+    assert_eq!(eval("{{ site.hosts | all_role('etcd') | map(attribute='name') }}"), Ok(json!(["cp1", "cp2"])));
+    assert_eq!(eval("{{ (site.hosts | all_role('etcd') | by_etcd_name('two')).name }}"), Ok(json!("cp2")));
+    assert!(eval("{{ site.hosts | by_etcd_name('three') }}").is_err());
+}
+
+#[test]
+fn filters_of_texts() {
+    assert_eq!(eval("{{ inputs.name | shq }}"), Ok(json!("'o'\\''neil'")));
+    assert_eq!(eval("{{ '' | shq }} {{ '/a/b' | shq }}"), Ok(json!("'' /a/b")));
+    assert_eq!(eval("{{ '/a/b.c' | basename }} {{ '/a/b.c' | dirname }} {{ 'b' | dirname }}"), Ok(json!("b.c /a .")));
+    assert_eq!(eval("{{ 'é' | b64encode | b64decode }}"), Ok(json!("é")));
+    assert_eq!(eval("{{ inputs.doc | jsonpath('$.items[*].k') }}"), Ok(json!([1, 2])));
+    assert!(eval("{{ '*' | b64decode }}").is_err());
+}
+
+#[test]
+fn unknown_filters_and_tests_are_found_without_running_them() {
+    assert!(paths_of_text("{{ inputs.x | lowr }}").is_err());
+    assert!(paths_of_expression("inputs.x is not equl(3)").is_err());
+    assert!(paths_of_text("{{ inputs.x | default('| nope') }} | nope").is_ok());
+    assert!(paths_of_text("{% for h in site.hosts | roll('x') %}{% endfor %}").is_err());
+}
+
+#[test]
+fn a_template_without_end_is_stopped() {
+    let text = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
+    assert_eq!(eval(text).unwrap_err().message, "the template does not come to an end");
+}
+
+#[test]
+fn a_secret_survives_rendering_and_is_revealed_at_the_end() {
+    let inputs = json!({"pw": placeholder("inputs.pw")});
+    let scope = Scope::default().inputs(inputs.as_object().unwrap());
+    let rendered = render(&json!({"env": {"PW": "x{{ inputs.pw }}y"}}), &scope).unwrap();
+    assert_eq!(placeholders_in(&rendered), ["inputs.pw"]);
+    assert_eq!(reveal(&rendered, &|_| Some("s".to_owned())), json!({"env": {"PW": "xsy"}}));
+    assert_eq!(reveal(&rendered, &|_| None), rendered);
+    assert!(render(&json!("{{ inputs.pw | b64encode }}"), &scope).is_err());
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_rendered_or_refused_and_never_panics(text in "[{}%#|. a-z\"'\\[\\]-é]{0,40}|\\{\\{[ -~é]{0,30}\\}\\}") {
+        let _ = eval(&text);
+        let _ = paths_of_text(&text);
+        let _ = paths_of_expression(&text);
+        let _ = without_bare_paths(&text);
+        let _ = bare_path(&text);
+    }
+}
