@@ -144,6 +144,8 @@ pub struct Beginning {
     pub steps: Vec<(StepId, usize)>,
     /// How many items may run at once.
     pub parallel: usize,
+    /// Whether the operator allowed the plan to take a working cluster back in time.
+    pub revert: bool,
 }
 
 /// What happened.
