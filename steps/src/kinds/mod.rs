@@ -2,6 +2,7 @@
 
 mod builtin;
 mod cert;
+mod command;
 mod etcd_checks;
 mod etcd_members;
 mod etcd_rehearse;
@@ -21,6 +22,7 @@ mod service;
 mod service_checks;
 mod service_state;
 mod shell;
+mod ssh;
 mod survey;
 
 use crate::catalog::Kind;
