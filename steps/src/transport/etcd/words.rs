@@ -49,6 +49,13 @@ impl Trouble {
             .hint("it hangs, is overloaded, or has no leader; see its log and `etcdctl endpoint status`")
     }
 
+    /// Says that the connection was closed during a call.
+    fn closed() -> Self {
+        Self { maybe_done: true, ..Self::link("closed the connection") }.hint(
+            "it is restarting, or does not accept the client certificate, or only one of the two sides speaks TLS",
+        )
+    }
+
     /// Makes it a fault of a call to a member.
     pub(super) fn into_fault(self, url: &str, call: &str) -> Fault {
         let mut fault =
@@ -108,6 +115,9 @@ fn from_status(message: &str, code: &str) -> Trouble {
         )
         .hint("use a client certificate whose common name is an etcd user");
     }
+    if code == "Cancelled" && !has("etcdserver") {
+        return Trouble::closed();
+    }
     if code == "Unavailable" && !has("etcdserver") {
         return Trouble::link("is not available");
     }
@@ -148,10 +158,7 @@ fn from_io(error: &io::Error) -> Option<Trouble> {
             Trouble::link("cannot be reached: there is no route to the host")
                 .hint("is the host up and on this network?")
         }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            Trouble { maybe_done: true, ..Trouble::link("closed the connection") }
-                .hint("it restarts, or it wants TLS where the site has http, or the other way round")
-        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Trouble::closed(),
         _ if error.to_string().contains("lookup address") => {
             Trouble::link("has a host name that cannot be resolved").hint("use an address in the site, or repair DNS")
         }
