@@ -5,7 +5,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{CertificateError, Error as TlsError};
 
 use crate::fault::{Fault, FaultKind};
 
@@ -148,6 +148,9 @@ fn from_io(error: &io::Error) -> Option<Trouble> {
             return Some(trouble);
         }
     }
+    if let Some((_, alert)) = error.to_string().split_once("received fatal alert: ") {
+        return Some(from_alert(alert));
+    }
     let trouble = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Trouble::link("refused the connection: nothing listens there").hint("is etcd running on that host?")
@@ -185,7 +188,7 @@ fn from_tls(error: &TlsError) -> Trouble {
             Trouble::refused("shows a certificate for another name")
                 .hint("set `etcd.tls.server_name` to a name in the certificate")
         }
-        TlsError::AlertReceived(alert) => from_alert(*alert),
+        TlsError::AlertReceived(alert) => from_alert(&format!("{alert:?}")),
         TlsError::InvalidMessage(_) => {
             Trouble::refused("does not speak TLS").hint("does the site have https where the member listens with http?")
         }
@@ -193,17 +196,15 @@ fn from_tls(error: &TlsError) -> Trouble {
     }
 }
 
-fn from_alert(alert: AlertDescription) -> Trouble {
-    use AlertDescription as A;
+/// Explains an alert by its name: the layers in between keep no more than the text of it.
+fn from_alert(alert: &str) -> Trouble {
     let what = match alert {
-        A::CertificateExpired => "says that the client certificate has expired",
-        A::UnknownCA => "says that it does not know the CA of the client certificate",
-        A::BadCertificate
-        | A::CertificateUnknown
-        | A::CertificateRequired
-        | A::AccessDenied
-        | A::UnsupportedCertificate => "does not accept the client certificate",
-        other => return Trouble::refused(format!("ended the TLS handshake: {other:?}")),
+        "CertificateExpired" => "says that the client certificate has expired",
+        "UnknownCA" => "says that it does not know the CA of the client certificate",
+        "BadCertificate" | "CertificateUnknown" | "CertificateRequired" | "AccessDenied" | "UnsupportedCertificate" => {
+            "does not accept the client certificate"
+        }
+        other => return Trouble::refused(format!("ended the TLS handshake: {other}")),
     };
     Trouble::refused(what)
         .hint("check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients")
@@ -250,7 +251,11 @@ mod tests {
             assert!(trouble.what.contains(words), "{}", trouble.what);
             assert_eq!((trouble.kind, trouble.link), (FaultKind::Refused, true));
         }
-        assert!(wrapped(TlsError::AlertReceived(AlertDescription::UnknownCA)).what.contains("client certificate"));
+        let told = io::Error::new(io::ErrorKind::InvalidData, "received fatal alert: BadCertificate");
+        assert!(explain(&etcd_client::Error::IoError(told)).what.contains("does not accept the client certificate"));
+        assert!(
+            wrapped(TlsError::AlertReceived(rustls::AlertDescription::UnknownCA)).what.contains("client certificate")
+        );
     }
 
     #[test]
