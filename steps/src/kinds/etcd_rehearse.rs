@@ -90,7 +90,7 @@ struct Rehearse {
 }
 
 fn a_minute() -> Duration {
-    Duration::from_secs(60)
+    Duration::from_mins(1)
 }
 
 #[async_trait]

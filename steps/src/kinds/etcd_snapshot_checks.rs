@@ -18,7 +18,7 @@ use crate::units::show_size;
 use crate::world::{Reader, Script};
 
 /// How long etcd's own tool may take to read a snapshot.
-const TOOL_TIME: Duration = Duration::from_secs(600);
+const TOOL_TIME: Duration = Duration::from_mins(10);
 
 /// `etcd.snapshot_valid`
 pub static VALID: Kind = Kind {

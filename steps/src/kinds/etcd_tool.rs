@@ -40,9 +40,12 @@ impl Fields {
         }
         let errors = String::from_utf8_lossy(&output.stderr);
         let verdict = errors.lines().rev().find_map(|line| line.strip_prefix("requorum:")).and_then(verdict);
-        let fault = verdict.unwrap_or_else(|| {
-            Fault::failed(format!("{what} ended with status {}", output.status)).seen(output.tail(15))
-        });
+        let mut fault = verdict.unwrap_or_else(|| Fault::failed(format!("{what} ended with status {}", output.status)));
+        if fault.kind == FaultKind::Failed && fault.seen.is_none() {
+            // What the tool itself said stands before the verdict.
+            let lines: Vec<&str> = errors.lines().filter(|line| !line.starts_with("requorum:")).collect();
+            fault = fault.seen(lines[lines.len().saturating_sub(15)..].join("\n"));
+        }
         Err(fault.on(&host.name).during(what))
     }
 

@@ -31,6 +31,8 @@ use crate::catalog::Kind;
 pub const ALL: &[&Kind] = &[
     &builtin::ASSERT,
     &cert::VALID,
+    &command::CHECK,
+    &command::RUN,
     &etcd_checks::HEALTHY,
     &etcd_checks::NO_ALARM,
     &etcd_checks::ONE_CLUSTER_ID,
@@ -65,6 +67,9 @@ pub const ALL: &[&Kind] = &[
     &service::START,
     &service::STOP,
     &builtin::SET,
+    &ssh::CHECK,
+    &ssh::REACHABLE,
+    &ssh::RUN,
     &builtin::WAIT_FOR,
     &builtin::WAIT_UNTIL,
 ];

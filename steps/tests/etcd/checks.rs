@@ -57,6 +57,7 @@ async fn a_lost_quorum_is_told_and_statuses_still_answer() {
     let world = cluster.world();
     cluster.wait_for(&world, "etcd.healthy", json!({})).await;
     cluster.stop_member("cp3");
+    cluster.wait_for(&world, "etcd.healthy", json!({ "members": ["cp1", "cp2"] })).await;
     let one_down = observe(&world, "etcd.healthy", json!({})).await;
     assert!(!one_down.holds && one_down.seen.starts_with("cp3 cannot be reached"), "{one_down:?}");
     assert!(quorum(&world.reader(None)).await.holds);

@@ -2,5 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod checks;
+mod restore;
 mod server;
 mod snapshots;
+#[path = "../support/mod.rs"]
+mod support;
+mod transport;

@@ -8,9 +8,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use requorum_steps::capsule::Holder;
 use requorum_steps::site::{EtcdAccess, Host, Identity, Member, Site, SshAccess, Tls};
 use requorum_steps::world::Settings;
-use requorum_steps::{HostName, Observation, World, catalog};
+use requorum_steps::{
+    Action, AttemptId, Fault, HostName, ItemKey, Make, Observation, RunId, StepId, World, Writer, catalog,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -41,16 +44,16 @@ impl Pki {
         Self { ca }
     }
 
-    /// Writes `NAME.crt` and `NAME.key`, for a server and client at `names`.
-    pub fn issue(&self, dir: &Path, name: &str, names: &[&str], expired: bool) {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let mut params = rcgen::CertificateParams::new(names).unwrap();
+    /// Writes `NAME.crt` and `NAME.key`, for a server and client at the address `at`.
+    pub fn issue(&self, dir: &Path, name: &str, at: &str, expired: bool) {
+        let mut params = rcgen::CertificateParams::new(vec![at.to_owned()]).unwrap();
         params.extended_key_usages =
             vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth, rcgen::ExtendedKeyUsagePurpose::ClientAuth];
         if expired {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
             params.not_after = rcgen::date_time_ymd(2020, 2, 1);
         }
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let key = rcgen::KeyPair::generate().unwrap();
         let cert = params.signed_by(&key, &self.ca).unwrap();
         fs::write(dir.join(format!("{name}.crt")), cert.pem()).unwrap();
@@ -135,6 +138,12 @@ impl Cluster {
         self.members.get_mut(name).unwrap().process = Some(process);
     }
 
+    pub fn stop_all(&mut self) {
+        for name in self.members.keys().cloned().collect::<Vec<_>>() {
+            self.stop_member(&name);
+        }
+    }
+
     pub fn stop_member(&mut self, name: &str) {
         if let Some(mut process) = self.members.get_mut(name).unwrap().process.take() {
             process.kill().unwrap();
@@ -152,7 +161,7 @@ impl Cluster {
             ssh: SshAccess::default(),
             capsule_root: None,
             etcd: Some(Member {
-                name: format!("etcd-{name}").replace("etcd-", ""),
+                name: name.clone(),
                 client_urls: vec![self.client_url(name)],
                 peer_urls: vec![self.peer_url(name)],
                 data_dir: self.data_dir(name).to_string_lossy().into_owned(),
@@ -232,17 +241,41 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for name in self.members.keys().cloned().collect::<Vec<_>>() {
-            self.stop_member(&name);
-        }
+        self.stop_all();
     }
 }
 
-pub async fn try_observe(world: &World, kind: &str, args: Value) -> Result<Observation, requorum_steps::Fault> {
-    let requorum_steps::Make::Check(make) = catalog::find(kind).unwrap().make else { panic!("{kind} is no check") };
-    make(args).unwrap().observe(&world.reader(None)).await
+pub async fn try_observe(world: &World, kind: &str, args: Value) -> Result<Observation, Fault> {
+    try_observe_on(world, None, kind, args).await
+}
+
+pub async fn try_observe_on(world: &World, host: Option<&str>, kind: &str, args: Value) -> Result<Observation, Fault> {
+    let Make::Check(make) = catalog::find(kind).unwrap().make else { panic!("{kind} is no check") };
+    let host = host.map(host_name);
+    make(args).unwrap().observe(&world.reader(host.as_ref())).await
 }
 
 pub async fn observe(world: &World, kind: &str, args: Value) -> Observation {
     try_observe(world, kind, args).await.unwrap()
+}
+
+pub fn action(kind: &str, args: Value) -> Box<dyn Action> {
+    let Make::Action(make) = catalog::find(kind).unwrap().make else { panic!("{kind} is no action") };
+    make(args).unwrap()
+}
+
+/// The writer of an attempt of a step, on a host or here.
+pub fn writer<'w>(world: &'w World, host: Option<&str>, step: &str, number: u32) -> Writer<'w> {
+    let host = host.map(host_name);
+    let run = RunId::new("run-1").unwrap();
+    let item = host.as_ref().map_or_else(ItemKey::single, ItemKey::from);
+    let attempt = AttemptId { run: run.clone(), step: StepId::new(step).unwrap(), item, number };
+    let holder = Holder {
+        cluster: world.site().cluster.clone(),
+        run,
+        epoch: 1,
+        token: "token".to_owned(),
+        label: "a test".to_owned(),
+    };
+    world.writer(host.as_ref(), attempt, holder)
 }

@@ -37,7 +37,7 @@ sync_tree() { find "$1" -exec sync {} +; }
 # Looks for etcd's tools in the directory that the site names, then in PATH, and sets tool, version and bumps.
 # Settings of the host's own etcd must not reach them.
 find_tools() {
-    for name in $(env | sed -n 's/^\(ETCD_[A-Z0-9_]*\)=.*/\1/p; s/^\(ETCDCTL_[A-Z0-9_]*\)=.*/\1/p'); do unset "$name"; done
+    for setting in $(env | sed -n 's/^\(ETCD_[A-Z0-9_]*\)=.*/\1/p; s/^\(ETCDCTL_[A-Z0-9_]*\)=.*/\1/p'); do unset "$setting"; done
     export ETCDCTL_API=3
     PATH=${1:+$1:}$PATH
     if command -v etcdutl >/dev/null; then

@@ -5,7 +5,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use rustls::{AlertDescription, CertificateError, Error as TlsError};
+use rustls::{CertificateError, Error as TlsError};
 
 use crate::fault::{Fault, FaultKind};
 
@@ -47,6 +47,13 @@ impl Trouble {
     pub(super) fn silent(seconds: f32) -> Self {
         Self { maybe_done: true, ..Self::link(format!("did not answer within {seconds} s")) }
             .hint("it hangs, is overloaded, or has no leader; see its log and `etcdctl endpoint status`")
+    }
+
+    /// Says that the connection was closed during a call.
+    fn closed() -> Self {
+        Self { maybe_done: true, ..Self::link("closed the connection") }.hint(
+            "it is restarting, or does not accept the client certificate, or only one of the two sides speaks TLS",
+        )
     }
 
     /// Makes it a fault of a call to a member.
@@ -108,6 +115,9 @@ fn from_status(message: &str, code: &str) -> Trouble {
         )
         .hint("use a client certificate whose common name is an etcd user");
     }
+    if code == "Cancelled" && !has("etcdserver") {
+        return Trouble::closed();
+    }
     if code == "Unavailable" && !has("etcdserver") {
         return Trouble::link("is not available");
     }
@@ -138,6 +148,9 @@ fn from_io(error: &io::Error) -> Option<Trouble> {
             return Some(trouble);
         }
     }
+    if let Some((_, alert)) = error.to_string().split_once("received fatal alert: ") {
+        return Some(from_alert(alert));
+    }
     let trouble = match error.kind() {
         io::ErrorKind::ConnectionRefused => {
             Trouble::link("refused the connection: nothing listens there").hint("is etcd running on that host?")
@@ -148,10 +161,7 @@ fn from_io(error: &io::Error) -> Option<Trouble> {
             Trouble::link("cannot be reached: there is no route to the host")
                 .hint("is the host up and on this network?")
         }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
-            Trouble { maybe_done: true, ..Trouble::link("closed the connection") }
-                .hint("it restarts, or it wants TLS where the site has http, or the other way round")
-        }
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Trouble::closed(),
         _ if error.to_string().contains("lookup address") => {
             Trouble::link("has a host name that cannot be resolved").hint("use an address in the site, or repair DNS")
         }
@@ -178,7 +188,7 @@ fn from_tls(error: &TlsError) -> Trouble {
             Trouble::refused("shows a certificate for another name")
                 .hint("set `etcd.tls.server_name` to a name in the certificate")
         }
-        TlsError::AlertReceived(alert) => from_alert(*alert),
+        TlsError::AlertReceived(alert) => from_alert(&format!("{alert:?}")),
         TlsError::InvalidMessage(_) => {
             Trouble::refused("does not speak TLS").hint("does the site have https where the member listens with http?")
         }
@@ -186,17 +196,15 @@ fn from_tls(error: &TlsError) -> Trouble {
     }
 }
 
-fn from_alert(alert: AlertDescription) -> Trouble {
-    use AlertDescription as A;
+/// Explains an alert by its name: the layers in between keep no more than the text of it.
+fn from_alert(alert: &str) -> Trouble {
     let what = match alert {
-        A::CertificateExpired => "says that the client certificate has expired",
-        A::UnknownCA => "says that it does not know the CA of the client certificate",
-        A::BadCertificate
-        | A::CertificateUnknown
-        | A::CertificateRequired
-        | A::AccessDenied
-        | A::UnsupportedCertificate => "does not accept the client certificate",
-        other => return Trouble::refused(format!("ended the TLS handshake: {other:?}")),
+        "CertificateExpired" => "says that the client certificate has expired",
+        "UnknownCA" => "says that it does not know the CA of the client certificate",
+        "BadCertificate" | "CertificateUnknown" | "CertificateRequired" | "AccessDenied" | "UnsupportedCertificate" => {
+            "does not accept the client certificate"
+        }
+        other => return Trouble::refused(format!("ended the TLS handshake: {other}")),
     };
     Trouble::refused(what)
         .hint("check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients")
@@ -243,7 +251,11 @@ mod tests {
             assert!(trouble.what.contains(words), "{}", trouble.what);
             assert_eq!((trouble.kind, trouble.link), (FaultKind::Refused, true));
         }
-        assert!(wrapped(TlsError::AlertReceived(AlertDescription::UnknownCA)).what.contains("client certificate"));
+        let told = io::Error::new(io::ErrorKind::InvalidData, "received fatal alert: BadCertificate");
+        assert!(explain(&etcd_client::Error::IoError(told)).what.contains("does not accept the client certificate"));
+        assert!(
+            wrapped(TlsError::AlertReceived(rustls::AlertDescription::UnknownCA)).what.contains("client certificate")
+        );
     }
 
     #[test]
