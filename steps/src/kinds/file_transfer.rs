@@ -78,7 +78,7 @@ pub const RELAY: Kind = Kind {
     undo: PUT_UNDO,
     needs: "dd, sha256sum, stat, readlink",
     source: "UK8S recovery notes, files from a healthy node; OpenShift 4.12 backup and restore, the same backup everywhere",
-    make: Make::Action(|args| Ok(Box::new(Relay::from_args(args)?))),
+    make: Make::Action(|args| Ok(Box::new(Relay::from_args(&args)?))),
     ..Kind::BLANK
 };
 
@@ -232,14 +232,14 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn from_args(args: Value) -> Result<Self, BadArgs> {
+    pub(super) fn from_args(args: &Value) -> Result<Self, BadArgs> {
         let name = match &args["from_host"] {
             Value::String(name) => name.as_str(),
             host => host["name"].as_str().unwrap_or_default(),
         };
         let from = HostName::new(name).map_err(|error| BadArgs::at("from_host", error.to_string()))?;
         let src = shell::host_path("src", args["src"].as_str().unwrap_or_default())?;
-        Ok(Self { from, src, target: Target::from_args(&args)? })
+        Ok(Self { from, src, target: Target::from_args(args)? })
     }
 }
 

@@ -13,7 +13,7 @@ use crate::site::{Service, Site};
 use crate::world::{Output, Reader, Script, Writer};
 
 const PRELUDE: &str = include_str!("sh/prelude.sh");
-/// The manifest directory of kubeadm and OpenShift.
+/// The manifest directory of kubeadm and of `OpenShift`.
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
 /// The bound for a look that reads a whole file: a snapshot of some GiB on a slow disk.
 pub(crate) const HASH_BOUND: Duration = Duration::from_mins(15);
