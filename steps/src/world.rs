@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
 use crate::capsule::{CapsuleState, Holder, look};
 use crate::fault::Fault;
@@ -183,7 +184,7 @@ impl World {
     pub async fn capsule_state(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.state(attempt).await,
-            None => Err(Fault::unreachable("not built yet")),
+            None => LocalCapsules::new(&self.settings).state(attempt),
         }
     }
 
@@ -196,7 +197,7 @@ impl World {
     ) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.stop(attempt, grace).await,
-            None => Err(Fault::unreachable("not built yet")),
+            None => LocalCapsules::new(&self.settings).stop(attempt, grace).await,
         }
     }
 
@@ -294,7 +295,7 @@ impl<'w> Writer<'w> {
     pub async fn run(&self, script: Script) -> Result<Output, Fault> {
         match self.reader.host {
             Some(host) => HostCapsules::new(self.reader.world, host).run(&self.attempt, &self.holder, &script).await,
-            None => Err(Fault::unreachable("not built yet")),
+            None => LocalCapsules::new(&self.reader.world.settings).run(&self.attempt, script).await,
         }
     }
 }

@@ -72,7 +72,7 @@ async fn undone(world: &World, step: &str, action_done: &dyn Action, result: &Va
 
 /// A file of some MiB that are no whole number of pieces.
 fn large() -> Vec<u8> {
-    (0..3_000_001_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+    (0..3_000_001_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect()
 }
 
 fn text(path: &PathBuf) -> String {

@@ -6,9 +6,12 @@
 
 mod answer;
 pub(crate) mod capped;
+pub(crate) mod here;
 pub(crate) mod look;
 pub(crate) mod remote;
+mod session;
 pub(crate) mod shell;
+mod supervise;
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -17,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::fault::Fault;
 use crate::name::RunId;
 use crate::world::Output;
+
+pub use supervise::supervise;
 
 /// Who holds a cluster: what the fence on each host is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

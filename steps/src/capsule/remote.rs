@@ -22,11 +22,11 @@ const HOST: &str = include_str!("host.sh");
 /// What runs it and lets it hand itself on; `host.sh` has the same text.
 const BOOT: &str = r#"me=$1; shift; eval "$me""#;
 /// How long a lost connection is tried again while a command may be running.
-const RECONNECT: Duration = Duration::from_secs(60);
+const RECONNECT: Duration = Duration::from_mins(1);
 /// How long a launch may take once all is sent: the host syncs what it received.
-const LAUNCH: Duration = Duration::from_secs(300);
+const LAUNCH: Duration = Duration::from_mins(5);
 /// How long sending may stand still.
-const STALL: Duration = Duration::from_secs(60);
+const STALL: Duration = Duration::from_mins(1);
 
 /// The capsules and the fence of one host.
 pub(crate) struct HostCapsules<'w> {

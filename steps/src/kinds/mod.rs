@@ -1,7 +1,6 @@
 //! The kinds, one file each, or one file for a small family.
 
-use crate::catalog::Kind;
-
+mod command;
 mod file_checks;
 mod file_line;
 mod file_put;
@@ -14,10 +13,15 @@ mod service;
 mod service_checks;
 mod service_state;
 mod shell;
+mod ssh;
 mod survey;
+
+use crate::catalog::Kind;
 
 /// All kinds, in the order of their names; [`crate::catalog::find`] relies on the order.
 pub const ALL: &[&Kind] = &[
+    &command::CHECK,
+    &command::RUN,
     &file_checks::ABSENT,
     &file_put::COPY,
     &file_checks::EXISTS,
@@ -38,4 +42,7 @@ pub const ALL: &[&Kind] = &[
     &service::RESTART,
     &service::START,
     &service::STOP,
+    &ssh::CHECK,
+    &ssh::REACHABLE,
+    &ssh::RUN,
 ];

@@ -2,3 +2,73 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod sshd;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use requorum_steps::capsule::Holder;
+use requorum_steps::{AttemptId, HostName, ItemKey, RunId, Script, StepId};
+
+/// The name of the only host of [`sshd::Sshd::site`].
+pub fn host() -> HostName {
+    HostName::new("h").unwrap()
+}
+
+pub fn attempt(number: u32) -> AttemptId {
+    let step = StepId::new("step").unwrap();
+    AttemptId { run: RunId::new("run-1").unwrap(), step, item: ItemKey::from(&host()), number }
+}
+
+pub fn holder(run: &str, epoch: u64) -> Holder {
+    Holder {
+        cluster: "testbed".to_owned(),
+        run: RunId::new(run).unwrap(),
+        epoch,
+        token: format!("token-{run}-{epoch}"),
+        label: format!("ann@desk, run {run}"),
+    }
+}
+
+pub fn script(text: impl Into<String>) -> Script {
+    Script::new(text, [""; 0])
+}
+
+/// Waits until a condition holds, for at most 20 s.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Makes a supervisor of this very test binary: its test `supervisor` supervises if this variable names a directory.
+pub fn supervisor(directory: &Path) -> PathBuf {
+    let path = directory.join("supervisor");
+    let me = std::env::current_exe().unwrap();
+    let text = format!("#!/bin/sh\nSUPERVISE=\"$2\" exec {} supervisor --exact --nocapture\n", me.display());
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The body of the test `supervisor` that [`supervisor`] runs.
+pub fn supervise_if_asked() {
+    if let Some(directory) = std::env::var_os("SUPERVISE") {
+        let code = requorum_steps::capsule::supervise(Path::new(&directory));
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
+}
+
+/// Kills a process by its number.
+pub fn kill(pid: i32) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
+/// The session of an attempt's directory: the second line of its start record.
+pub fn session_of(directory: &Path) -> i32 {
+    fs::read_to_string(directory.join("start")).unwrap().lines().nth(1).unwrap().parse().unwrap()
+}

@@ -208,6 +208,25 @@ fn a_mount_point_that_was_cut_off_between_two_moves_is_finished_by_the_next_atte
 }
 
 #[test]
+fn what_was_made_anew_after_a_cut_off_is_not_mixed_with_what_is_aside() {
+    Trial::each(|trial| {
+        let Some(mount) = Mount::new(trial, "data", "rw") else { return };
+        for name in ["a", "b"] {
+            trial.file(&format!("data/{name}"), "old");
+        }
+        cut_off_at(trial, 2);
+        let kind = SetAside::from_args(json!({ "path": mount.0 })).unwrap();
+        assert_eq!(trial.run(&kind.script(&site("/c"), &attempt("aside", 1)), &attempt("aside", 1)).status, 137);
+        heal(trial);
+        trial.file("data/a", "new");
+        let seen = refused(trial.set_aside(&mount.0, &attempt("aside", 2)).map(|_| Answer::default()));
+        assert!(seen.contains("set aside too"), "{seen}");
+        let old = read(&format!("{}/.requorum-aside-r1-aside/a", mount.0));
+        assert_eq!((old.as_str(), trial.survey(&mount.0, None).children.len()), ("old", 2));
+    });
+}
+
+#[test]
 fn a_mount_point_is_exchanged_right_wherever_the_first_attempt_was_cut_off() {
     Trial::each(|trial| {
         for call in 1..=4 {

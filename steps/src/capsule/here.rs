@@ -1,0 +1,245 @@
+//! Capsules on this machine: the same protocol as `host.sh`, with the same files, carried out by the supervisor.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::process::Command;
+
+use crate::capsule::answer;
+use crate::capsule::capped::CAP;
+use crate::capsule::session::Session;
+use crate::capsule::supervise::Order;
+use crate::capsule::{CapsuleState, cut_off, shell};
+use crate::fault::Fault;
+use crate::name::AttemptId;
+use crate::world::{Output, Script, Settings, Stdin};
+
+/// How often a session is looked at while it is waited for.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The capsules of this machine.
+pub(crate) struct LocalCapsules<'w> {
+    settings: &'w Settings,
+}
+
+impl<'w> LocalCapsules<'w> {
+    pub(crate) fn new(settings: &'w Settings) -> Self {
+        Self { settings }
+    }
+
+    /// Says what is known of an attempt.
+    pub(crate) fn state(&self, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
+        state(&self.directory(attempt)).map_err(|error| unreadable(&error))
+    }
+
+    /// Runs a script in the attempt's capsule, or finds what became of it; see [`crate::Writer::run`].
+    pub(crate) async fn run(&self, attempt: &AttemptId, script: Script) -> Result<Output, Fault> {
+        let directory = self.directory(attempt);
+        if matches!(self.state(attempt)?, CapsuleState::Absent | CapsuleState::NotStarted) {
+            self.launch(&directory, script).await?;
+        }
+        loop {
+            match self.state(attempt)? {
+                CapsuleState::Running => tokio::time::sleep(LOOK).await,
+                CapsuleState::Exited { status } => {
+                    return output(&directory, status).map_err(|error| unreadable(&error));
+                }
+                CapsuleState::NotStarted | CapsuleState::Absent => {
+                    let log = fs::read_to_string(directory.join("supervisor.log")).unwrap_or_default();
+                    return Err(Fault::refused("the command was not started").seen(log.trim()));
+                }
+                state @ CapsuleState::Dead { .. } => {
+                    tidy(&directory);
+                    let seen = output(&directory, -1).map_err(|error| unreadable(&error))?;
+                    return Err(cut_off(&state, &seen));
+                }
+            }
+        }
+    }
+
+    /// Stops an attempt: tells it to end, kills it after `grace`, and sees it gone.
+    pub(crate) async fn stop(&self, attempt: &AttemptId, grace: Duration) -> Result<CapsuleState, Fault> {
+        let before = self.state(attempt)?;
+        if before != CapsuleState::Running {
+            return Ok(before);
+        }
+        if let Some(session) = session(&self.directory(attempt)) {
+            let end = |within, signal, leader_too| until_gone(&session, within, signal, leader_too);
+            session.signal(Some(Signal::TERM), false).map_err(|error| unreadable(&error))?;
+            if !end(grace, None, false).await? {
+                end(Duration::from_secs(10), Some(Signal::KILL), false).await?;
+            }
+            // The leader still writes the status.
+            if !end(Duration::from_secs(5), None, true).await? {
+                end(Duration::from_secs(10), Some(Signal::KILL), true).await?;
+            }
+        }
+        let after = self.state(attempt)?;
+        if matches!(after, CapsuleState::Dead { .. }) {
+            tidy(&self.directory(attempt));
+        }
+        Ok(after)
+    }
+
+    /// Starts the supervisor and waits for its end; dropped before, it goes on alone.
+    async fn launch(&self, directory: &Path, script: Script) -> Result<(), Fault> {
+        let text = shell::text(&script, &std::collections::BTreeMap::new())?;
+        let place = directory.to_owned();
+        let (args, stdin) = (script.args, script.stdin);
+        let prepared = tokio::task::spawn_blocking(move || prepare(&place, text, args, &stdin)).await;
+        prepared.map_err(|error| Fault::failed("the capsule could not be prepared").seen(error.to_string()))??;
+        let log = File::create(directory.join("supervisor.log")).map_err(|error| unreadable(&error))?;
+        let mut command = Command::new(&self.settings.supervisor);
+        command.arg("capsule-supervise").arg(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let supervisor = command.spawn();
+        let mut supervisor = supervisor.map_err(|error| {
+            let program = self.settings.supervisor.display();
+            Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
+        })?;
+        supervisor.wait().await.map(drop).map_err(|error| unreadable(&error))
+    }
+
+    fn directory(&self, attempt: &AttemptId) -> PathBuf {
+        self.settings.local_capsules.join(attempt.directory())
+    }
+}
+
+async fn until_gone(
+    session: &Session,
+    within: Duration,
+    signal: Option<Signal>,
+    leader_too: bool,
+) -> Result<bool, Fault> {
+    let deadline = Instant::now() + within;
+    while session.signal(signal, leader_too).map_err(|error| unreadable(&error))? > 0 {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(true)
+}
+
+fn state(directory: &Path) -> io::Result<CapsuleState> {
+    if !directory.try_exists()? {
+        return Ok(CapsuleState::Absent);
+    }
+    if let Some(ended) = ended(directory) {
+        return Ok(ended);
+    }
+    let free = match File::open(directory.join("lock")) {
+        Ok(lock) => lock.try_lock_shared().is_ok(),
+        Err(_) => true,
+    };
+    let Some(session) = session(directory) else {
+        // Whoever holds the lock is about to write the start record.
+        return Ok(if free { CapsuleState::NotStarted } else { CapsuleState::Running });
+    };
+    if !free {
+        return Ok(CapsuleState::Running);
+    }
+    // It may have ended just now.
+    if let Some(ended) = ended(directory) {
+        return Ok(ended);
+    }
+    let rebooted = session.rebooted()?;
+    if !rebooted && !session.members()?.is_empty() {
+        return Ok(CapsuleState::Running);
+    }
+    Ok(CapsuleState::Dead { rebooted })
+}
+
+fn ended(directory: &Path) -> Option<CapsuleState> {
+    let status = fs::read_to_string(directory.join("status")).ok()?.trim().parse().ok()?;
+    Some(CapsuleState::Exited { status })
+}
+
+fn session(directory: &Path) -> Option<Session> {
+    Session::from_record(&fs::read_to_string(directory.join("start")).ok()?)
+}
+
+fn output(directory: &Path, status: i32) -> io::Result<Output> {
+    let mut bytes = Vec::new();
+    let mut sizes = [0; 4];
+    for (size, part) in sizes.iter_mut().zip(["out.head", "out.tail", "err.head", "err.tail"]) {
+        match fs::read(directory.join(part)) {
+            Ok(read) => {
+                *size = read.len().min(CAP + 1);
+                bytes.extend_from_slice(&read[..*size]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer::output(status, &bytes, sizes))
+}
+
+/// Makes the directory and fills it; the supervisor makes it durable.
+fn prepare(directory: &Path, text: String, args: Vec<String>, stdin: &Stdin) -> Result<(), Fault> {
+    let write = || -> io::Result<()> {
+        DirBuilder::new().mode(0o700).recursive(true).create(directory)?;
+        let stdin = spool(directory, stdin)?;
+        fs::write(directory.join("command"), serde_json::to_vec(&Order { text, args, stdin })?)
+    };
+    write().map_err(|error| {
+        Fault::refused(format!("the capsule {} could not be prepared", directory.display()))
+            .seen(error.to_string())
+            .hint("look at the free space and the permissions of the state directory, and at the file to be sent")
+    })
+}
+
+fn spool(directory: &Path, stdin: &Stdin) -> io::Result<Option<PathBuf>> {
+    let path = directory.join("stdin");
+    match stdin {
+        Stdin::Empty => return Ok(None),
+        Stdin::Bytes(bytes) => fs::write(&path, bytes)?,
+        Stdin::File(from) => drop(fs::copy(from, &path)?),
+        Stdin::Secret(bytes) => {
+            let memory =
+                memory().ok_or_else(|| io::Error::other("a secret needs a tmpfs for its spool, such as /dev/shm"))?;
+            let place = tempfile::Builder::new().prefix("requorum.").tempdir_in(memory)?.keep();
+            fs::write(directory.join("secret"), place.as_os_str().as_encoded_bytes())?;
+            let path = place.join("stdin");
+            File::create_new(&path)?.write_all(bytes)?;
+            return Ok(Some(path));
+        }
+    }
+    Ok(Some(path))
+}
+
+/// Removes the spooled standard input of an attempt, unless the command has moved it away.
+pub(crate) fn tidy(directory: &Path) {
+    let _ = fs::remove_file(directory.join("stdin"));
+    if let Ok(place) = fs::read_to_string(directory.join("secret")) {
+        let _ = fs::remove_dir_all(place);
+        let _ = fs::remove_file(directory.join("secret"));
+    }
+}
+
+/// Returns a directory in memory, which a secret may touch.
+#[cfg(target_os = "linux")]
+fn memory() -> Option<PathBuf> {
+    const TMPFS: i128 = 0x0102_1994;
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let candidates = runtime.into_iter().chain([PathBuf::from("/dev/shm")]);
+    let in_memory = |path: &PathBuf| {
+        rustix::fs::statfs(path).is_ok_and(|found| i128::from(found.f_type) == TMPFS)
+            && rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    candidates.into_iter().find(in_memory)
+}
+
+/// Returns a directory in memory, which a secret may touch: only Linux is known to have one.
+#[cfg(not(target_os = "linux"))]
+fn memory() -> Option<PathBuf> {
+    None
+}
+
+fn unreadable(error: &io::Error) -> Fault {
+    Fault::failed("the capsule on this machine could not be read").seen(error.to_string())
+}

@@ -1,0 +1,217 @@
+//! Capsules on this machine, with real supervisors.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use requorum_steps::capsule::CapsuleState;
+use requorum_steps::site::{EtcdAccess, Identity};
+use requorum_steps::world::Settings;
+use requorum_steps::{Fault, FaultKind, Output, Script, Site, Stdin, World};
+use support::{attempt, holder, kill, script, session_of, until};
+
+#[test]
+fn supervisor() {
+    support::supervise_if_asked();
+}
+
+/// An engine with its state directory.
+struct Engine {
+    directory: tempfile::TempDir,
+}
+
+impl Engine {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        support::supervisor(directory.path());
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn capsule(&self) -> PathBuf {
+        self.path("capsules").join(attempt(1).directory())
+    }
+
+    /// What a new process would have.
+    fn world(&self) -> World {
+        let site = Site {
+            cluster: "testbed".to_owned(),
+            platform: "any".to_owned(),
+            identity: Identity::default(),
+            capsule_root: "/nonexistent".to_owned(),
+            hosts: [].into(),
+            services: [].into(),
+            etcd: EtcdAccess::default(),
+            env: [].into(),
+            vars: serde_json::Map::new(),
+        };
+        let settings = Settings {
+            local_capsules: self.path("capsules"),
+            supervisor: self.path("supervisor"),
+            call_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(5),
+        };
+        World::new(Arc::new(site), settings)
+    }
+
+    async fn run(&self, script: Script) -> Result<Output, Fault> {
+        self.world().writer(None, attempt(1), holder("run-1", 1)).run(script).await
+    }
+
+    fn state(&self) -> impl Future<Output = CapsuleState> {
+        let world = self.world();
+        async move { world.capsule_state(None, &attempt(1)).await.unwrap() }
+    }
+
+    /// Begins a command and goes away when a file is there: a crash of the engine.
+    async fn begin(&self, text: &str, file: &Path) {
+        let run = self.run(script(text));
+        tokio::select! {
+            ended = run => panic!("it ended: {ended:?}"),
+            () = until("it runs", || file.exists()) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_command_leaves_its_status_and_output() {
+    let engine = Engine::new();
+    assert_eq!(engine.state().await, CapsuleState::Absent);
+    let output = engine.run(script("printf 'a\\000\\377'; echo no >&2; exit 7")).await.unwrap();
+    assert_eq!((output.status, output.stdout.as_slice(), output.stderr.as_slice()), (7, &b"a\0\xff"[..], &b"no\n"[..]));
+    assert_eq!(engine.state().await, CapsuleState::Exited { status: 7 });
+    let again = engine.run(script("echo other")).await.unwrap();
+    assert_eq!(again, output, "an attempt runs one command, once");
+}
+
+#[tokio::test]
+async fn a_signal_is_128_and_its_number() {
+    let engine = Engine::new();
+    assert_eq!(engine.run(script("kill -9 $$")).await.unwrap().status, 137);
+}
+
+#[tokio::test]
+async fn a_command_outlives_the_engine_and_is_found_again() {
+    let engine = Engine::new();
+    let (count, go) = (engine.path("count"), engine.path("go"));
+    let (count_text, go_text) = (count.display(), go.display());
+    let text = format!("echo once >>{count_text}; while [ ! -e {go_text} ]; do sleep 0.05; done; echo done");
+    engine.begin(&text, &count).await;
+    assert_eq!(engine.state().await, CapsuleState::Running);
+    let world = engine.world();
+    let writer = world.writer(None, attempt(1), holder("run-1", 2));
+    let (output, ()) = tokio::join!(writer.run(script(text)), async { fs::write(&go, "").unwrap() });
+    assert_eq!(output.unwrap().text(), "done");
+    assert_eq!(fs::read_to_string(&count).unwrap(), "once\n");
+}
+
+#[tokio::test]
+async fn standard_input_is_spooled_and_removed() {
+    let engine = Engine::new();
+    for (number, stdin) in
+        [Stdin::Bytes(b"plain".to_vec()), Stdin::Secret(b"plain".to_vec().into())].into_iter().enumerate()
+    {
+        let number = u32::try_from(number).unwrap() + 1;
+        let command = script("cat; echo; echo $REQUORUM_STDIN; ls $REQUORUM_ATTEMPT/stdin").with_stdin(stdin);
+        let world = engine.world();
+        let output = world.writer(None, attempt(number), holder("run-1", 1)).run(command).await.unwrap();
+        let text = output.text();
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("plain"));
+        let spool = Path::new(lines.next().unwrap());
+        assert!(!spool.exists(), "{} is left", spool.display());
+        let secret = number == 2;
+        assert_eq!(spool.starts_with(engine.path("capsules")), !secret, "a secret never touches the disk");
+        assert!(!secret || !spool.parent().unwrap().exists());
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_killed_with_its_command_alive_is_running_then_dead() {
+    let engine = Engine::new();
+    let (pid, go) = (engine.path("pid"), engine.path("go"));
+    let text = format!("echo $$ >{}; while [ ! -e {} ]; do sleep 0.05; done", pid.display(), go.display());
+    engine.begin(&text, &pid).await;
+    kill(session_of(&engine.capsule()));
+    assert_eq!(engine.state().await, CapsuleState::Running);
+    fs::write(&go, "").unwrap();
+    let fault = engine.run(script("echo again")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::InDoubt);
+    assert_eq!(engine.state().await, CapsuleState::Dead { rebooted: false });
+}
+
+#[tokio::test]
+async fn another_boot_id_means_that_the_machine_rebooted() {
+    let engine = Engine::new();
+    let file = engine.path("pid");
+    engine.begin(&format!("echo $$ >{}; exec sleep 60", file.display()), &file).await;
+    let session = session_of(&engine.capsule());
+    kill(session);
+    let start = fs::read_to_string(engine.capsule().join("start")).unwrap();
+    let (_, rest) = start.split_once('\n').unwrap();
+    fs::write(engine.capsule().join("start"), format!("another-boot\n{rest}")).unwrap();
+    assert_eq!(engine.state().await, CapsuleState::Dead { rebooted: true });
+    kill(fs::read_to_string(file).unwrap().trim().parse().unwrap());
+}
+
+#[tokio::test]
+async fn a_torn_start_record_means_that_it_never_began() {
+    let engine = Engine::new();
+    fs::create_dir_all(engine.capsule()).unwrap();
+    fs::write(engine.capsule().join("start"), "boot\n12").unwrap();
+    assert_eq!(engine.state().await, CapsuleState::NotStarted);
+    assert_eq!(engine.run(script("echo ran")).await.unwrap().text(), "ran");
+}
+
+#[tokio::test]
+async fn a_process_in_the_background_does_not_hold_the_end_up() {
+    let engine = Engine::new();
+    let late = engine.path("late");
+    let text = format!("echo before; (sleep 4; echo more && touch {}) & exit 3", late.display());
+    let began = std::time::Instant::now();
+    let output = engine.run(script(text)).await.unwrap();
+    assert!(began.elapsed() < Duration::from_millis(3900), "{:?}", began.elapsed());
+    assert_eq!((output.status, output.text().as_str()), (3, "before"));
+    until("it could still write", || late.exists()).await;
+}
+
+#[tokio::test]
+async fn a_command_that_ignores_the_signal_is_dead_in_the_end() {
+    let engine = Engine::new();
+    let file = engine.path("pid");
+    let text = format!("trap '' TERM; echo last words; echo $$ >{}; while :; do sleep 1; done", file.display());
+    engine.begin(&text, &file).await;
+    let state = engine.world().stop_attempt(None, &attempt(1), Duration::from_millis(300)).await.unwrap();
+    assert_eq!(state, CapsuleState::Exited { status: 137 });
+    assert_eq!(engine.run(script("")).await.unwrap().text(), "last words");
+    let pid = fs::read_to_string(file).unwrap();
+    assert!(!Path::new("/proc").join(pid.trim()).exists());
+}
+
+#[tokio::test]
+async fn of_much_output_the_beginning_and_the_end_are_kept() {
+    let engine = Engine::new();
+    let output = engine.run(script("echo first; head -c 100000000 /dev/zero; echo last")).await.unwrap();
+    assert!(output.truncated && output.stdout.len() == 1024 * 1024);
+    assert!(output.stdout.starts_with(b"first\n") && output.stdout.ends_with(b"last\n"));
+}
+
+#[tokio::test]
+async fn a_look_is_killed_with_all_that_it_started() {
+    let engine = Engine::new();
+    let file = engine.path("pid");
+    let world = engine.world();
+    let look = script(format!("sleep 60 & echo $! >{}; wait", file.display()));
+    let fault = world.reader(None).look_within(&look, Duration::from_millis(500)).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::TimedOut);
+    let pid = fs::read_to_string(file).unwrap();
+    let stat = PathBuf::from(format!("/proc/{}/stat", pid.trim()));
+    until("it is dead", || fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;
+}
