@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::file_put::Content;
 use super::shell::{self, Answer};
 use crate::action::{Action, Preview, Probe};
 use crate::args::{self, Arg, BadArgs, Type};
@@ -126,18 +127,17 @@ impl Action for Line {
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
-        let survey = super::survey::Survey::take(reader, &self.path, None).await?;
-        Ok(json!(survey))
+        Ok(json!(Content::take(reader, &self.path).await?))
     }
 
     async fn probe(&self, reader: &Reader<'_>, before: &Value) -> Result<Probe, Fault> {
         let mut probe = self.judge(&shell::look(reader, &self.look(), None).await?);
         // Where it was this step that set it, the original is found aside.
         if let (Probe::Yes { result, .. }, Some(id)) = (&mut probe, before["id"].as_str()) {
-            let now = super::survey::Survey::take(reader, &self.path, None).await?;
-            if let Some(aside) = now.aside_with(id).filter(|aside| aside.id != now.id) {
+            let now = Content::take(reader, &self.path).await?;
+            if let Some(aside) = now.aside_with(id) {
                 result["changed"] = true.into();
-                result["aside"] = aside.path.clone().into();
+                result["aside"] = aside.into();
             }
         }
         Ok(probe)

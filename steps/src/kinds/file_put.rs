@@ -69,7 +69,6 @@ pub const WRITE: Kind = Kind {
     needs: "sha256sum, stat, readlink",
     source: "UK8S recovery notes, etcd.conf; kubelet documentation, static pods (hidden files are not loaded)",
     make: Make::Action(|args| Ok(Box::new(WriteFile::from_args(args)?))),
-    ..Kind::BLANK
 };
 
 /// `file.copy`
@@ -167,13 +166,13 @@ impl Target {
             };
         }
         let old = before.filter(|before| before.sha256 != sha256);
-        let aside = old.and_then(|old| now.asides.iter().find(|(id, _)| *id == old.id && !id.is_empty()));
+        let aside = old.and_then(|old| now.aside_with(&old.id));
         let result = json!({
             "path": self.path,
             "sha256": sha256,
             "size": now.size,
             "changed": old.is_some(),
-            "aside": aside.map(|(_, path)| path),
+            "aside": aside,
         });
         Probe::Yes { result, evidence: now.shown(&self.path) }
     }
@@ -243,6 +242,12 @@ impl Content {
             (was, "") => format!("a {was} is at {path}"),
             (_, sha256) => format!("{path} has SHA-256 {sha256}, {}", units::show_size(self.size)),
         }
+    }
+
+    /// Returns where the file is that was here with this identity before.
+    pub(super) fn aside_with(&self, id: &str) -> Option<&str> {
+        let aside = self.asides.iter().find(|(other, _)| other == id && *id != self.id);
+        aside.map(|(_, path)| path.as_str())
     }
 
     fn is_owned_by(&self, owner: &str) -> bool {

@@ -16,6 +16,7 @@ use super::file_put::{self, Content, MODE, OWNER, PUT_PROBE, PUT_RESULT, PUT_UND
 use super::shell;
 use crate::action::{Action, Preview, Probe};
 use crate::args::{self, Arg, BadArgs, Type};
+use crate::capsule::capped::CAP;
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
@@ -26,7 +27,7 @@ use crate::world::{Reader, Script, Stdin, Writer};
 pub const FETCH: Kind = Kind {
     name: "file.fetch",
     summary: "Fetches a file of the host to this machine and compares the checksums at both ends.",
-    details: "Read in pieces of 512 KiB; written beside the target, synced, then renamed into place, with mode 0600. A fetch \
+    details: "Read in pieces of 1 MiB; written beside the target, synced, then renamed into place, with mode 0600. A fetch \
         that was cut off leaves nothing at the target and begins anew.",
     seat: Seat::Host,
     args: &[
@@ -59,7 +60,7 @@ pub const FETCH: Kind = Kind {
 pub const RELAY: Kind = Kind {
     name: "file.relay",
     summary: "Copies a file from one host to another through this machine and compares the checksums at all three.",
-    details: "Read in pieces of 512 KiB into a file of this machine that is deleted afterwards, then as `file.copy`. The hosts \
+    details: "Read in pieces of 1 MiB into a file of this machine that is deleted afterwards, then as `file.copy`. The hosts \
         need no way to each other.",
     seat: Seat::Host,
     args: &[
@@ -77,12 +78,12 @@ pub const RELAY: Kind = Kind {
     undo: PUT_UNDO,
     needs: "dd, sha256sum, stat, readlink",
     source: "UK8S recovery notes, files from a healthy node; OpenShift 4.12 backup and restore, the same backup everywhere",
-    make: Make::Action(|args| Ok(Box::new(Relay::from_args(args)?))),
+    make: Make::Action(|args| Ok(Box::new(Relay::from_args(&args)?))),
     ..Kind::BLANK
 };
 
-/// How much one look reads: well under what the output of a command may have.
-const PIECE: u64 = 512 << 10;
+/// How much one look reads: as much as is kept of the output of a command.
+const PIECE: u64 = 2 * CAP as u64;
 
 /// Reads one piece of a file. `$1`: the file, `$2`: its number, `$3`: bytes in a piece.
 const READ_PIECE: &str = r#"dd if="$1" bs="$3" skip="$2" count=1 2>/dev/null"#;
@@ -231,14 +232,14 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn from_args(args: Value) -> Result<Self, BadArgs> {
+    pub(super) fn from_args(args: &Value) -> Result<Self, BadArgs> {
         let name = match &args["from_host"] {
             Value::String(name) => name.as_str(),
             host => host["name"].as_str().unwrap_or_default(),
         };
         let from = HostName::new(name).map_err(|error| BadArgs::at("from_host", error.to_string()))?;
         let src = shell::host_path("src", args["src"].as_str().unwrap_or_default())?;
-        Ok(Self { from, src, target: Target::from_args(&args)? })
+        Ok(Self { from, src, target: Target::from_args(args)? })
     }
 }
 

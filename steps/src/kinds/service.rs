@@ -79,7 +79,7 @@ pub const RESTART: Kind = Kind {
     effect: Effect::Probed,
     danger: Danger::Disruptive,
     result: RESULT,
-    probe: "It runs and was started later than before: main process, its start time and invocation id; the container's id; \
+    probe: "It runs and was started later than before: the start time of the main process and the invocation id; the container's id; \
         what the site's status command prints, such as a process id.",
     undo: "nothing to take back",
     needs: NEEDS,
@@ -184,7 +184,10 @@ impl Act {
             Up::Running | Up::Starting if is_up(before) && before.since.is_empty() => {
                 Probe::Unknown { evidence: format!("{state}; nothing tells one start from the next") }
             }
-            Up::Running if now.since != before.since => Probe::Yes { result: self.result(true, &now.state), evidence },
+            // Being started counts: an etcd that waits for its quorum was restarted.
+            Up::Running | Up::Starting if now.since != before.since && !now.since.is_empty() => {
+                Probe::Yes { result: self.result(true, &now.state), evidence }
+            }
             Up::Running | Up::Starting if now.since == before.since => Probe::No { evidence },
             Up::Starting | Up::Running | Up::Stopping | Up::Looping => Probe::Partly { evidence },
             Up::Down if is_up(before) => Probe::Partly { evidence },

@@ -13,7 +13,7 @@ use crate::site::{Service, Site};
 use crate::world::{Output, Reader, Script, Writer};
 
 const PRELUDE: &str = include_str!("sh/prelude.sh");
-/// The manifest directory of kubeadm and OpenShift.
+/// The manifest directory of kubeadm and of `OpenShift`.
 const MANIFESTS: &str = "/etc/kubernetes/manifests";
 /// The bound for a look that reads a whole file: a snapshot of some GiB on a slow disk.
 pub(crate) const HASH_BOUND: Duration = Duration::from_mins(15);
@@ -77,26 +77,22 @@ pub(crate) fn answer(output: &Output, doing: &str) -> Result<Answer, Fault> {
     Err(fault)
 }
 
-/// Runs a script that only looks and reads its answer.
+/// Runs a script that only looks at the reader's host and reads its answer.
 pub(crate) async fn look(reader: &Reader<'_>, script: &Script, within: Option<Duration>) -> Result<Answer, Fault> {
+    let host = reader.host()?;
     let output = match within {
         Some(within) => reader.look_within(script, within).await?,
         None => reader.look(script).await?,
     };
-    answer(&output, "the look").map_err(|fault| placed(fault, reader))
+    answer(&output, "the look").map_err(|fault| fault.on(&host.name))
 }
 
-/// Runs a script in the attempt's capsule and reads its answer.
+/// Runs a script in the attempt's capsule on the host and reads its answer.
 pub(crate) async fn run(writer: &Writer<'_>, script: Script) -> Result<Answer, Fault> {
+    let reader = writer.reader();
+    let host = reader.host()?;
     let output = writer.run(script).await?;
-    answer(&output, "the script").map_err(|fault| placed(fault, &writer.reader()))
-}
-
-fn placed(fault: Fault, reader: &Reader<'_>) -> Fault {
-    match reader.host() {
-        Ok(host) => fault.on(&host.name),
-        Err(_) => fault,
-    }
+    answer(&output, "the script").map_err(|fault| fault.on(&host.name))
 }
 
 /// Checks a path of a host and returns it without doubled or final slashes.

@@ -150,6 +150,31 @@ impl Trial {
     }
 }
 
+/// A file system of its own in the host's files; unmounted when dropped.
+struct Mount(String);
+
+impl Mount {
+    fn new(trial: &Trial, name: &str, options: &str) -> Option<Self> {
+        let path = trial.path(name);
+        fs::create_dir_all(&path).unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "requorum-test", &path])
+            .stderr(Stdio::null())
+            .status();
+        if mounted.is_ok_and(|status| status.success()) {
+            return Some(Self(path));
+        }
+        eprintln!("SKIPPED: this user cannot mount a tmpfs");
+        None
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l", &self.0]).status();
+    }
+}
+
 fn ended(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     Output {

@@ -121,16 +121,31 @@ fn a_put_that_was_cut_off_before_the_rename_is_done_by_the_next_attempt() {
 }
 
 #[test]
+fn a_full_disk_leaves_what_was_there() {
+    Trial::each(|trial| {
+        let Some(mount) = Mount::new(trial, "small", "size=64k") else { return };
+        let path = trial.file("small/conf", "old");
+        let args = json!({ "path": path, "replace": true });
+        let fault = trial.put(&args, &"x".repeat(200_000), &attempt("put", 1)).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Failed);
+        assert_eq!((read(&path).as_str(), fs::read_dir(&mount.0).unwrap().count()), ("old", 1));
+    });
+}
+
+#[test]
 fn through_a_link_the_file_that_it_points_to_is_replaced() {
     Trial::each(|trial| {
         let real = trial.file("real/conf", "old");
         let link = trial.path("link");
         std::os::unix::fs::symlink(&real, &link).unwrap();
-        let result = trial.put(&json!({ "path": link, "replace": true }), "new", &attempt("put", 1)).unwrap();
+        let (args, before) = (json!({ "path": link, "replace": true }), trial.content(&link));
+        let result = trial.put(&args, "new", &attempt("put", 1)).unwrap();
+        let probe = Target::from_args(&args).unwrap().judge(Some(&before), &trial.content(&link), &sha256("new"));
+        assert!(matches!(probe, Probe::Yes { result: probed, .. } if probed["aside"] == result["aside"]));
         assert!(Path::new(&link).is_symlink());
         assert_eq!((text(&result["path"]), read(&real).as_str()), (real.as_str(), "new"));
         assert_eq!(read(text(&result["aside"])), "old");
-        assert!(text(&result["aside"]).starts_with(&real) || text(&result["aside"]).starts_with(&link));
+        assert_eq!(text(&result["aside"]), format!("{real}.requorum-r1-put"));
     });
 }
 

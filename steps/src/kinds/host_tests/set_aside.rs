@@ -23,29 +23,6 @@ impl Trial {
     }
 }
 
-/// A file system of its own in the host's files; unmounted when dropped.
-struct Mount(String);
-
-impl Mount {
-    fn new(trial: &Trial, name: &str) -> Option<Self> {
-        let path = trial.path(name);
-        fs::create_dir_all(&path).unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "requorum-test", &path]).stderr(Stdio::null()).status();
-        if mounted.is_ok_and(|status| status.success()) {
-            return Some(Self(path));
-        }
-        eprintln!("SKIPPED: this user cannot mount a tmpfs");
-        None
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l", &self.0]).status();
-    }
-}
-
 #[test]
 fn a_directory_is_renamed_with_all_that_is_in_it() {
     Trial::each(|trial| {
@@ -113,6 +90,14 @@ fn what_a_process_has_open_or_mapped_stays() {
         assert!(seen.contains(&std::process::id().to_string()), "{seen}");
         drop(open);
         assert_eq!(trial.all(), ["data", "data/member", "data/member/db"]);
+        // A program that runs from there is mapped, and no descriptor says so.
+        let program = trial.path("data/sleep");
+        fs::copy("/bin/sleep", &program).unwrap();
+        let mut child = Command::new(&program).arg("600").spawn().unwrap();
+        let seen = refused(trial.set_aside(&path, &attempt("aside", 3)).map(|_| Answer::default()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen.contains(&format!("{} sleep", child.id())), "{seen}");
         trial.set_aside(&path, &attempt("aside", 2)).unwrap();
     });
 }
@@ -134,7 +119,7 @@ fn links_and_the_capsules_themselves_are_refused() {
 #[test]
 fn another_file_system_is_refused() {
     Trial::each(|trial| {
-        let Some(mount) = Mount::new(trial, "other") else { return };
+        let Some(mount) = Mount::new(trial, "other", "rw") else { return };
         let path = trial.file("data/x", "1");
         let kind = SetAside::from_args(json!({ "path": path, "to": format!("{}/x", mount.0) })).unwrap();
         let script = kind.script(&site("/c"), &attempt("aside", 1));
@@ -150,7 +135,7 @@ fn another_file_system_is_refused() {
 #[test]
 fn a_mount_point_keeps_its_place_and_its_children_go() {
     Trial::each(|trial| {
-        let Some(mount) = Mount::new(trial, "a data") else { return };
+        let Some(mount) = Mount::new(trial, "a data", "rw") else { return };
         for name in ["member/db", ".hidden", "lost+found/x", "odd $name"] {
             trial.file(&format!("a data/{name}"), name);
         }
@@ -196,7 +181,7 @@ fn heal(trial: &Trial) {
 fn a_mount_point_that_was_cut_off_between_two_moves_is_finished_by_the_next_attempt() {
     Trial::each(|trial| {
         for call in 1..=3 {
-            let Some(mount) = Mount::new(trial, "data") else { return };
+            let Some(mount) = Mount::new(trial, "data", "rw") else { return };
             for name in ["a", "b", "c"] {
                 trial.file(&format!("data/{name}"), name);
             }
@@ -223,10 +208,29 @@ fn a_mount_point_that_was_cut_off_between_two_moves_is_finished_by_the_next_atte
 }
 
 #[test]
+fn what_was_made_anew_after_a_cut_off_is_not_mixed_with_what_is_aside() {
+    Trial::each(|trial| {
+        let Some(mount) = Mount::new(trial, "data", "rw") else { return };
+        for name in ["a", "b"] {
+            trial.file(&format!("data/{name}"), "old");
+        }
+        cut_off_at(trial, 2);
+        let kind = SetAside::from_args(json!({ "path": mount.0 })).unwrap();
+        assert_eq!(trial.run(&kind.script(&site("/c"), &attempt("aside", 1)), &attempt("aside", 1)).status, 137);
+        heal(trial);
+        trial.file("data/a", "new");
+        let seen = refused(trial.set_aside(&mount.0, &attempt("aside", 2)).map(|_| Answer::default()));
+        assert!(seen.contains("set aside too"), "{seen}");
+        let old = read(&format!("{}/.requorum-aside-r1-aside/a", mount.0));
+        assert_eq!((old.as_str(), trial.survey(&mount.0, None).children.len()), ("old", 2));
+    });
+}
+
+#[test]
 fn a_mount_point_is_exchanged_right_wherever_the_first_attempt_was_cut_off() {
     Trial::each(|trial| {
         for call in 1..=4 {
-            let Some(mount) = Mount::new(trial, "data") else { return };
+            let Some(mount) = Mount::new(trial, "data", "rw") else { return };
             let step = format!("aside-{call}");
             for name in ["a", "b"] {
                 trial.file(&format!("data/{name}"), "old");

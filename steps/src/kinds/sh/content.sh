@@ -2,7 +2,10 @@
 path=$1 stem=$2
 was=$(kind_of "$path")
 say was "$was"
-[ ! -L "$path" ] || path=$(readlink -f "$path")
+if [ -L "$path" ]; then
+    path=$(readlink -f "$path")
+    stem=$path.requorum-
+fi
 [ -f "$path" ] || exit 0
 say id "$(identity "$path")"
 say sha256 "$(digest "$path")" || exit 1

@@ -1,6 +1,9 @@
 # Sets `KEY=value` in a shell-style file. $1: the path, $2: where the original is kept, $3: RUN-STEP, $4: the key, $5: the line.
 path=$1 aside=$2 tag=$3
-[ ! -L "$path" ] || path=$(readlink -f "$path")
+if [ -L "$path" ]; then
+    path=$(readlink -f "$path")
+    aside=$path.requorum-$tag
+fi
 temp=$(dirname "$path")/.${path##*/}.requorum-$tag.tmp
 [ -f "$path" ] || refuse "there is no file at $path" "a file of KEY=value lines" "$(kind_of "$path")" "write it first (file.write)"
 

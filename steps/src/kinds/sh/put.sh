@@ -2,7 +2,10 @@
 # $4: SHA-256 of the content, $5: mode and $6: owner, empty to keep those of the file that is replaced,
 # $7: `aside` to replace a different file, `refuse` to leave it.
 path=$1 aside=$2 tag=$3 sha=$4 mode=$5 owner=$6 existing=$7
-[ ! -L "$path" ] || path=$(readlink -f "$path")
+if [ -L "$path" ]; then
+    path=$(readlink -f "$path")
+    aside=$path.requorum-$tag
+fi
 beside=$(dirname "$path")
 # Hidden: the kubelet does not read hidden files, so a manifest appears all at once.
 temp=$beside/.${path##*/}.requorum-$tag.tmp

@@ -5,7 +5,7 @@ property() { systemctl show -p "$1" "$unit" | sed -n "s/^$1=//p"; }
 active() { property ActiveState; }
 enabled() { systemctl is-enabled "$unit" 2>/dev/null | head -n 1; }
 # What differs between one start and the next.
-since() { echo "$(property ExecMainStartTimestampMonotonic) $(property MainPID) $(property InvocationID)"; }
+since() { echo "$(property ExecMainStartTimestampMonotonic) $(property InvocationID)"; }
 recent() { systemctl status --no-pager --full --lines=8 "$unit" 2>&1 | tail -n 8; }
 
 command -v systemctl >/dev/null || refuse "this host has no systemctl" "systemd" "no systemctl in PATH" "name the service's manager in the site (services)"
@@ -67,7 +67,7 @@ restart)
     systemctl restart --no-block "$unit" || fail "$unit cannot be restarted" "" "$(recent)"
     # The unit may take its stop timeout (90 s by default) before it starts again.
     left=180
-    while [ "$(since)" = "$before" ] || [ "$(property MainPID)" = 0 ]; do
+    while [ "$(since)" = "$before" ]; do
         case $(active) in failed) break ;; esac
         [ $((left -= 1)) -gt 0 ] || fail "$unit was told to restart and has not" "a later start within 180 s" "$(recent)"
         sleep 1

@@ -72,7 +72,7 @@ children refuse_if_twice
 if exists "$aside" && [ "$(earlier aside)" != "$aside" ] && [ -n "$(ls -A "$aside")" ]; then
     refuse "the name for what is set aside is taken" "$aside does not exist" "$(ls -A "$aside" | head -n 5)" "a name is never reused: look whose it is; another step id or run gives another name"
 fi
-children refuse_if_open
+refuse_if_open "$path"
 remember
 if ! exists "$aside"; then
     mkdir "$aside" && chmod "$mode" "$aside" && chown "$owner" "$aside" && sync "$path" ||
