@@ -190,6 +190,8 @@ struct Shown<'a> {
     diagnostic: &'a Diagnostic,
     source: Option<NamedSource<String>>,
     span: SourceSpan,
+    /// The cause, where it fits beside the line at fault.
+    label: Option<String>,
     help: Option<String>,
 }
 
@@ -197,12 +199,13 @@ impl<'a> Shown<'a> {
     fn new(diagnostic: &'a Diagnostic, source: Option<&Source>) -> Self {
         let source = source.filter(|_| diagnostic.line > 0);
         let span = source.map_or_else(|| (0, 0).into(), |source| bytes(&source.text, diagnostic));
-        let help = match (&diagnostic.cause, &diagnostic.help) {
+        let label = diagnostic.cause.as_ref().filter(|cause| source.is_some() && !cause.contains('\n')).cloned();
+        let help = match (diagnostic.cause.as_ref().filter(|_| label.is_none()), &diagnostic.help) {
             (Some(cause), Some(help)) => Some(format!("{cause}\n{help}")),
-            (cause, help) => cause.clone().or_else(|| help.clone()),
+            (cause, help) => cause.or(help.as_ref()).cloned(),
         };
         let source = source.map(|source| NamedSource::new(&source.name, source.text.clone()));
-        Self { diagnostic, source, span, help }
+        Self { diagnostic, source, span, label, help }
     }
 }
 
@@ -249,6 +252,6 @@ impl miette::Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         self.source.as_ref()?;
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, self.span))))
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(self.label.clone(), self.span))))
     }
 }

@@ -148,7 +148,7 @@ impl Scope {
     }
 
     fn context(&self) -> minijinja::Value {
-        self.names.iter().map(|(name, value)| (*name, value.clone())).collect()
+        minijinja::Value::from_pairs(self.names.iter().map(|(name, value)| (*name, value.clone())))
     }
 }
 
@@ -247,7 +247,7 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
         Form::Template => {
             let spelled = spelling::template(text);
             spelling::unknown_words(&spelled, false)?;
-            Ok(own_names(LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
+            Ok(own_names(&spelled, LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
         }
     }
 }
@@ -257,11 +257,14 @@ pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate
     let spelled = spelling::expression(expression);
     let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned())?;
     spelling::unknown_words(&spelled, true)?;
-    Ok(own_names(compiled.undeclared_variables(true)))
+    Ok(own_names(&spelled, compiled.undeclared_variables(true)))
 }
 
-fn own_names(names: impl IntoIterator<Item = String>) -> Paths {
-    names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect()
+fn own_names(spelled: &str, names: impl IntoIterator<Item = String>) -> Paths {
+    let mut paths: Paths =
+        names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect();
+    spelling::add_sliced(spelled, &mut paths);
+    paths
 }
 
 /// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
