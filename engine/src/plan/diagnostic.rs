@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource, SourceCode,
+    SourceSpan, SpanContents,
+};
 use serde::Serialize;
 
 use super::Source;
@@ -188,7 +191,7 @@ pub fn json(diagnostics: &[Diagnostic]) -> serde_json::Value {
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
-    source: Option<NamedSource<String>>,
+    source: Option<Text>,
     span: SourceSpan,
     /// The cause, where it fits beside the line at fault.
     label: Option<String>,
@@ -204,8 +207,36 @@ impl<'a> Shown<'a> {
             (Some(cause), Some(help)) => Some(format!("{cause}\n{help}")),
             (cause, help) => cause.or(help.as_ref()).cloned(),
         };
-        let source = source.map(|source| NamedSource::new(&source.name, source.text.clone()));
+        let source = source.map(|source| Text {
+            source: NamedSource::new(&source.name, source.text.clone()),
+            column: diagnostic.column.saturating_sub(1),
+        });
         Self { diagnostic, source, span, label, help }
+    }
+}
+
+/// A source whose places count characters, where miette would count bytes.
+#[derive(Debug)]
+struct Text {
+    source: NamedSource<String>,
+    column: usize,
+}
+
+impl SourceCode for Text {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self.source.read_span(span, before, after)?;
+        if (before, after) != (0, 0) {
+            return Ok(found);
+        }
+        // Without context it is asked for what it shows as the place.
+        let name = self.source.name().to_owned();
+        let (data, at, line, lines) = (found.data(), *found.span(), found.line(), found.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(name, data, at, line, self.column, lines)))
     }
 }
 
