@@ -1,39 +1,36 @@
 //! A store of opaque framed records: append and barrier, read, blobs, lock.
 //!
 //! The engine appends the records of a run and asks for a barrier before it acts on them; a record is durable once a
-//! barrier that came after it has returned. The store knows nothing of what the records mean.
+//! barrier that came after it has returned. The store knows nothing of what the records mean, except that each is one
+//! line of text, so that the witness beside the store (`events.jsonl`) can be read line by line.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`store`] | the trait [`Store`] and the record as it is read back, [`Frame`] |
+//! | [`error`] | why a store could not do it, [`StoreError`] |
+//! | [`sled_store`] | [`SledStore`], on disk |
+//! | [`memory`] | [`MemoryStore`], for simulations and tests |
+//! | [`blob`] | content-addressed files for what is large |
+//! | [`witness`] | `events.jsonl`, for readers without the lock and as evidence against a silent loss |
+//! | [`lock`] | [`FileLock`]: one holder, who can be named |
+//! | [`layout`] | where these lie in the directory of a run |
+//! | [`conformance`] | what every store must pass |
 
-/// One record as it was appended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Frame {
-    /// Its place in the order, from 1, without gaps.
-    pub seq: u64,
-    /// What was appended.
-    pub payload: Vec<u8>,
-}
+pub mod blob;
+mod commit;
+pub mod conformance;
+pub mod error;
+mod frame;
+pub mod layout;
+pub mod lock;
+pub mod memory;
+mod quiet;
+pub mod sled_store;
+pub mod store;
+pub mod witness;
 
-/// A store of the records of one run. One process holds it at a time.
-pub trait Store: Send + Sync {
-    /// Appends a record and returns its sequence number. It is not durable yet.
-    fn append(&self, payload: &[u8]) -> Result<u64, StoreError>;
-
-    /// Returns once everything appended before the call is durable. Calls from several threads share one sync.
-    fn barrier(&self) -> Result<(), StoreError>;
-
-    /// Returns all records in order.
-    fn read(&self) -> Result<Vec<Frame>, StoreError>;
-
-    /// Stores bytes under the SHA-256 of their content, durably, and returns it in hexadecimal.
-    fn put_blob(&self, bytes: &[u8]) -> Result<String, StoreError>;
-
-    /// Returns the bytes of a digest, after comparing them with it.
-    fn get_blob(&self, digest: &str) -> Result<Vec<u8>, StoreError>;
-}
-
-/// Says why the store could not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// To be built.
-    #[error("not built yet")]
-    Unbuilt,
-}
+pub use error::StoreError;
+pub use lock::{ClusterLock, FileLock, Holder};
+pub use memory::MemoryStore;
+pub use sled_store::SledStore;
+pub use store::{Frame, Store};

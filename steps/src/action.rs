@@ -84,6 +84,12 @@ pub trait Action: Send + Sync {
     /// Does it and returns its result.
     async fn act(&self, writer: &Writer<'_>) -> Result<Value, Fault>;
 
+    /// Says whether all its changes are one command in the attempt's capsule, so that the capsule tells what became of it.
+    /// An action that changes this machine or calls an API itself says no: only its probe can tell.
+    fn contained(&self) -> bool {
+        true
+    }
+
     /// Names the kind and arguments that take it back, given its result. `None`: it cannot be taken back.
     fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
         let _ = result;

@@ -71,6 +71,9 @@ pub struct Kind {
     pub effect: Effect,
     /// What it can do to a working cluster. A check is [`Danger::Safe`].
     pub danger: Danger,
+    /// Whether what it does must still hold when later steps begin, so that a resume observes it again: something was put
+    /// out of action.
+    pub lasting: bool,
     /// The fields of its result.
     pub result: &'static [Field],
     /// How its probe tells whether the effect happened; empty: it has none.
@@ -96,6 +99,7 @@ impl Kind {
         rules: &[],
         effect: Effect::Pure,
         danger: Danger::Safe,
+        lasting: false,
         result: &[],
         probe: "",
         undo: "",

@@ -15,6 +15,7 @@ pub mod fault;
 pub mod kinds;
 pub mod name;
 pub mod site;
+pub mod snapshot;
 pub mod transport;
 pub mod units;
 pub mod world;

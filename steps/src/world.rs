@@ -10,13 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::capsule::{CapsuleState, Holder};
+use crate::capsule::remote::HostCapsules;
+use crate::capsule::{CapsuleState, Holder, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
 use crate::site::{Host, Site};
 use crate::transport::etcd::EtcdPool;
-use crate::transport::local::Local;
-use crate::transport::ssh::SshPool;
+use crate::transport::{local, ssh::SshPool};
 
 /// What is given to a command's standard input.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +121,6 @@ pub struct World {
     pub(crate) site: Arc<Site>,
     pub(crate) settings: Settings,
     pub(crate) ssh: SshPool,
-    pub(crate) local: Local,
     pub(crate) etcd: EtcdPool,
 }
 
@@ -138,7 +137,8 @@ impl World {
     /// Makes a world; nothing is connected yet.
     #[must_use]
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
-        Self { site, settings, ssh: SshPool, local: Local, etcd: EtcdPool }
+        let ssh = SshPool::new(settings.connect_timeout);
+        Self { site, settings, ssh, etcd: EtcdPool::default() }
     }
 
     /// Returns the site.
@@ -149,24 +149,22 @@ impl World {
 
     /// Connects to a host and checks what capsules need there. Changes nothing.
     pub async fn greet(&self, host: &HostName) -> Result<HostFacts, Fault> {
-        Err(Fault::unreachable("not built yet").on(host))
+        self.on(host)?.greet().await
     }
 
     /// Reads the fence of the site's cluster on a host.
     pub async fn see_fence(&self, host: &HostName) -> Result<Option<SeenFence>, Fault> {
-        Err(Fault::unreachable("not built yet").on(host))
+        self.on(host)?.see_fence().await
     }
 
     /// Raises the fence on a host for this holder, or refuses with [`crate::FaultKind::Fenced`].
     pub async fn raise_fence(&self, host: &HostName, holder: &Holder, take_over: bool) -> Result<(), Fault> {
-        let _ = (holder, take_over);
-        Err(Fault::unreachable("not built yet").on(host))
+        self.on(host)?.raise_fence(holder, take_over).await
     }
 
     /// Marks the fence of this holder as finished.
     pub async fn lower_fence(&self, host: &HostName, holder: &Holder) -> Result<(), Fault> {
-        let _ = holder;
-        Err(Fault::unreachable("not built yet").on(host))
+        self.on(host)?.lower_fence(holder).await
     }
 
     /// Returns what only looks: at a host, or at this machine where none is given.
@@ -183,8 +181,10 @@ impl World {
 
     /// Asks what is known of an attempt on a host, or on this machine.
     pub async fn capsule_state(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
-        let _ = (host, attempt);
-        Err(Fault::unreachable("not built yet"))
+        match host {
+            Some(host) => self.on(host)?.state(attempt).await,
+            None => Err(Fault::unreachable("not built yet")),
+        }
     }
 
     /// Stops an attempt: its whole session is told to end, killed after `grace`, and seen dead, or the state says otherwise.
@@ -194,12 +194,27 @@ impl World {
         attempt: &AttemptId,
         grace: Duration,
     ) -> Result<CapsuleState, Fault> {
-        let _ = (host, attempt, grace);
-        Err(Fault::unreachable("not built yet"))
+        match host {
+            Some(host) => self.on(host)?.stop(attempt, grace).await,
+            None => Err(Fault::unreachable("not built yet")),
+        }
     }
 
-    /// Closes all connections.
-    pub async fn close(&self) {}
+    /// Closes all connections and waits until their processes have ended. Capsules go on.
+    pub async fn close(&self) {
+        self.ssh.close().await;
+    }
+
+    fn on(&self, name: &HostName) -> Result<HostCapsules<'_>, Fault> {
+        Ok(HostCapsules::new(self, self.host(name)?))
+    }
+
+    fn host(&self, name: &HostName) -> Result<&Host, Fault> {
+        let host = self.site.hosts.get(name);
+        host.ok_or_else(|| {
+            Fault::refused(format!("the site has no host `{name}`")).hint("look at `hosts` in the site file")
+        })
+    }
 }
 
 /// Looks, and cannot change anything.
@@ -223,9 +238,7 @@ impl<'w> Reader<'w> {
 
     /// Returns a reader for another host of the site.
     pub fn at(&self, name: &HostName) -> Result<Self, Fault> {
-        let host = self.world.site.hosts.get(name);
-        let host = host.ok_or_else(|| Fault::refused(format!("the site has no host `{name}`")))?;
-        Ok(Self { world: self.world, host: Some(host) })
+        Ok(Self { world: self.world, host: Some(self.world.host(name)?) })
     }
 
     /// Runs a command that only looks, on the host or on this machine, without a capsule, within the call timeout.
@@ -235,14 +248,22 @@ impl<'w> Reader<'w> {
 
     /// Runs a command that only looks, within a bound of its own.
     pub async fn look_within(&self, script: &Script, within: Duration) -> Result<Output, Fault> {
-        let _ = (script, within);
-        Err(Fault::unreachable("not built yet"))
+        match self.host {
+            Some(host) => look::look(self.world, host, script, within).await,
+            None => local::look(script, within).await,
+        }
     }
 
     /// Reads a small file: a path of this machine, or `HOST:/path`, through `become`. At most 1 MiB.
     pub async fn read(&self, place: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let _ = place;
-        Err(Fault::unreachable("not built yet"))
+        let (host, path) = match place.split_once(":/") {
+            Some((name, rest)) if HostName::new(name).is_ok() => (
+                Some(self.world.host(&HostName::new(name).map_err(|error| Fault::refused(error.to_string()))?)?),
+                format!("/{rest}"),
+            ),
+            Some(_) | None => (None, place.to_owned()),
+        };
+        look::read(self.world, host, &path).await
     }
 }
 
@@ -271,7 +292,9 @@ impl<'w> Writer<'w> {
     /// The attempt runs at most one command. If the capsule is there already, the command given is ignored: what runs is
     /// waited for, what has ended is returned, and what died without a status is [`crate::FaultKind::InDoubt`].
     pub async fn run(&self, script: Script) -> Result<Output, Fault> {
-        let _ = (script, &self.holder);
-        Err(Fault::unreachable("not built yet"))
+        match self.reader.host {
+            Some(host) => HostCapsules::new(self.reader.world, host).run(&self.attempt, &self.holder, &script).await,
+            None => Err(Fault::unreachable("not built yet")),
+        }
     }
 }

@@ -4,9 +4,19 @@
 //! once. The command runs detached from the connection, under a lock, with its output in files; its exit status is renamed
 //! into place and synced. See `docs/` for the protocol.
 
+mod answer;
+pub(crate) mod capped;
+pub(crate) mod look;
+pub(crate) mod remote;
+pub(crate) mod shell;
+
+use std::os::unix::process::ExitStatusExt;
+
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::name::RunId;
+use crate::world::Output;
 
 /// Who holds a cluster: what the fence on each host is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,4 +53,24 @@ pub enum CapsuleState {
         /// Whether the host has rebooted since.
         rebooted: bool,
     },
+}
+
+/// Makes the fault of an attempt that ended without a status.
+pub(crate) fn cut_off(state: &CapsuleState, output: &Output) -> Fault {
+    let what = match state {
+        CapsuleState::Dead { rebooted: true } => "the host rebooted while the command was running",
+        CapsuleState::Dead { rebooted: false } => "the command was killed before it left an exit status",
+        CapsuleState::Absent | CapsuleState::NotStarted | CapsuleState::Running | CapsuleState::Exited { .. } => {
+            "the command has no outcome"
+        }
+    };
+    let fault =
+        Fault::in_doubt(what).expected("an exit status").hint("look at the host: what it did until then is not known");
+    let tail = output.tail(10);
+    if tail.is_empty() { fault.seen("no output") } else { fault.seen(tail) }
+}
+
+/// Returns an exit status as a shell would: 128 + n where signal n ended the process.
+pub(crate) fn status_number(status: std::process::ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
 }

@@ -1,6 +1,68 @@
 //! The kinds, one file each, or one file for a small family.
 
+mod builtin;
+mod cert;
+mod etcd_checks;
+mod etcd_members;
+mod etcd_rehearse;
+mod etcd_restore;
+mod etcd_snapshot_checks;
+mod etcd_snapshot_save;
+mod etcd_tool;
+mod file_checks;
+mod file_line;
+mod file_put;
+mod file_set_aside;
+mod file_transfer;
+mod file_unpack;
+#[cfg(test)]
+mod host_tests;
+mod service;
+mod service_checks;
+mod service_state;
+mod shell;
+mod survey;
+
 use crate::catalog::Kind;
 
 /// All kinds, in the order of their names; [`crate::catalog::find`] relies on the order.
-pub const ALL: &[&Kind] = &[];
+pub const ALL: &[&Kind] = &[
+    &builtin::ASSERT,
+    &cert::VALID,
+    &etcd_checks::HEALTHY,
+    &etcd_checks::NO_ALARM,
+    &etcd_checks::ONE_CLUSTER_ID,
+    &etcd_checks::QUORUM,
+    &etcd_checks::SAME_HASH,
+    &etcd_snapshot_checks::FITS,
+    &etcd_rehearse::REHEARSE,
+    &etcd_restore::RESTORE,
+    &etcd_snapshot_save::SAVE,
+    &etcd_snapshot_checks::VALID,
+    &etcd_checks::STATUS,
+    &etcd_checks::VERSION,
+    &file_checks::ABSENT,
+    &file_put::COPY,
+    &file_checks::EXISTS,
+    &file_transfer::FETCH,
+    &file_checks::FREE_SPACE,
+    &file_line::LINE,
+    &file_checks::NOT_OPEN,
+    &file_transfer::RELAY,
+    &file_unpack::REMOVE,
+    &file_set_aside::RESTORE_ASIDE,
+    &file_set_aside::SET_ASIDE,
+    &file_checks::SHA256,
+    &file_unpack::UNPACK,
+    &file_put::WRITE,
+    &builtin::GATE,
+    &service_checks::ACTIVE,
+    &service::ENABLE,
+    &service_checks::INACTIVE,
+    &service::RESTART,
+    &service::START,
+    &service::STOP,
+    &builtin::SET,
+    &builtin::WAIT_FOR,
+    &builtin::WAIT_UNTIL,
+];

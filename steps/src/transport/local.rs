@@ -1,4 +1,75 @@
-//! To be built.
+//! This machine: commands that only look, in a process group of their own.
 
-/// To be built.
-pub struct Local;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::capsule::capped::Capped;
+use crate::capsule::shell;
+use crate::fault::{Fault, FaultKind};
+use crate::world::{Output, Script, Stdin};
+
+/// Runs a script that only looks and returns its output; kills it, with all that it started, when the time is up.
+pub(crate) async fn look(script: &Script, within: Duration) -> Result<Output, Fault> {
+    let text = shell::text(script, &std::collections::BTreeMap::new())?;
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(&text).arg("sh").args(&script.args).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().map_err(|error| Fault::refused("sh could not be started").seen(error.to_string()))?;
+    let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    let output = timeout(within, finish(&mut child, &script.stdin)).await;
+    match output {
+        Ok(output) => {
+            // What it left in the background is not ours to kill.
+            std::mem::forget(group);
+            output.map_err(|error| Fault::failed("the command could not be followed").seen(error.to_string()))
+        }
+        Err(_) => {
+            drop(group);
+            let _ = child.wait().await;
+            Err(Fault::new(FaultKind::TimedOut, format!("no end within {within:?}")).hint("it was killed"))
+        }
+    }
+}
+
+/// A process group that is killed when this is dropped.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0 {
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+async fn finish(child: &mut Child, stdin: &Stdin) -> std::io::Result<Output> {
+    let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (mut out, mut err) = (Capped::default(), Capped::default());
+    let feed = async {
+        if let Some(mut input) = input {
+            // A command need not read its input.
+            let _ = match stdin {
+                Stdin::Empty => Ok(()),
+                Stdin::Bytes(bytes) => input.write_all(bytes).await,
+                Stdin::Secret(bytes) => input.write_all(bytes).await,
+                Stdin::File(path) => match tokio::fs::File::open(path).await {
+                    Ok(mut file) => tokio::io::copy(&mut file, &mut input).await.map(drop),
+                    Err(error) => Err(error),
+                },
+            };
+        }
+    };
+    let read_out = async { if let Some(from) = stdout { out.read(from).await } else { Ok(()) } };
+    let read_err = async { if let Some(from) = stderr { err.read(from).await } else { Ok(()) } };
+    let ((), out_read, err_read) = tokio::join!(feed, read_out, read_err);
+    out_read.and(err_read)?;
+    let status = crate::capsule::status_number(child.wait().await?);
+    let ((stdout, cut_out), (stderr, cut_err)) = (out.into_bytes(), err.into_bytes());
+    Ok(Output { status, stdout, stderr, truncated: cut_out || cut_err })
+}

@@ -1,0 +1,55 @@
+//! `requorum check`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::error::{CommandError, Exit};
+use super::load::{self, LoadError};
+use super::options::{Format, Global, Inputs};
+use crate::plan::{Mode, diagnostic};
+
+/// Checks a plan, and a site, without touching network or state
+#[derive(Debug, Args)]
+pub struct Check {
+    /// The plan: a file, or a name of the library
+    plan: String,
+
+    /// The site file; without it, what only the site can tell is left open
+    #[arg(short = 'i', long, env = "REQUORUM_SITE", value_name = "FILE")]
+    site: Option<PathBuf>,
+
+    #[command(flatten)]
+    inputs: Inputs,
+
+    /// The format on standard output
+    #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+impl Check {
+    /// Carries the command out.
+    pub fn run(self, global: &Global) -> Result<(), CommandError> {
+        let loaded = load::compiled(&self.plan, self.site.as_deref(), &self.inputs, Mode::Check);
+        if self.output == Format::Json {
+            return match loaded {
+                Ok(loaded) => {
+                    println!("{}", diagnostic::json(&loaded.compiled.warnings));
+                    Ok(())
+                }
+                Err(LoadError::Wrong { diagnostics, .. }) => {
+                    println!("{}", diagnostic::json(&diagnostics));
+                    Err(CommandError::reported(Exit::Invalid))
+                }
+                Err(LoadError::Command(error)) => Err(error),
+            };
+        }
+        let loaded = loaded.map_err(|error| load::report(error, global.colour()))?;
+        load::show(&loaded.compiled.warnings, &[&loaded.plan], global.colour());
+        let plan = &loaded.compiled.plan;
+        let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
+        let open = if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
+        println!("{} is valid: {} steps{open}", plan.name, plan.steps.len());
+        Ok(())
+    }
+}

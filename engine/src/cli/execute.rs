@@ -1,0 +1,287 @@
+//! Carries a run out in this process, whether it has just begun or is taken up again.
+
+use std::io::IsTerminal as _;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use requorum_state::Store;
+use requorum_steps::capsule::Holder;
+use requorum_steps::world::Settings;
+use requorum_steps::{RunId, World};
+use serde_json::json;
+
+use super::error::{CommandError, Exit, chain};
+use super::home::{Home, KeptSite};
+use super::options::{Global, operator};
+use super::prepare;
+use crate::exec::context::Context;
+use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
+use crate::exec::inbox::Inbox;
+use crate::exec::journal::Journal;
+use crate::exec::secrets::Secrets;
+use crate::exec::signals::{self, Stop};
+use crate::plan::compiled::Plan;
+use crate::plan::template::Scope;
+use crate::report::summary;
+use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Record};
+use crate::run::state::RunState;
+
+/// The bound for one look or API call that has none of its own.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// The bound for connecting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A run to carry out.
+pub struct Execution {
+    /// Its store, held by this process.
+    pub store: Arc<dyn Store>,
+    /// The records that there are.
+    pub records: Vec<Record>,
+    /// What it began with.
+    pub beginning: Beginning,
+    /// Its plan.
+    pub plan: Plan,
+    /// Its site.
+    pub site: KeptSite,
+    /// How it is carried out.
+    pub how: How,
+}
+
+/// How a run is carried out in this process.
+pub struct How {
+    /// How many items may run at once.
+    pub parallel: usize,
+    /// How long this process may take.
+    pub budget: Option<Duration>,
+    /// Whether another holder is pushed aside.
+    pub take_over: bool,
+    /// Why, where a person gave a reason.
+    pub reason: Option<String>,
+    /// What is recorded right after the run was taken up: a person's decisions.
+    pub decisions: Vec<Event>,
+    /// Whether what failed is tried again.
+    pub retry_failed: bool,
+}
+
+/// Carries the run out and says how the command ends.
+pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(Exit::Internal, format!("the runtime cannot start: {error}")))?;
+    runtime.block_on(carry_out(global, home, execution))
+}
+
+async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
+    let Execution { store, records, beginning, plan, site, how } = execution;
+    // A run that was cut off before its preflight was recorded has not begun: it is evaluated then.
+    let fresh = !records.iter().any(|record| matches!(record.event, Event::Preflight { .. }));
+    let secrets = Secrets::fetch(&plan.secrets)
+        .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
+    let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
+    let report = global.report(items);
+    let epoch = records.iter().map(|record| record.epoch).max().unwrap_or(0) + 1;
+    let plan = Arc::new(plan);
+    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
+    let run = beginning.run.clone();
+    let world = world(home, &run, site.site)?;
+    let holder = holder(&world, &run, &plan, epoch, how.take_over).await;
+    let by = format!("{}, pid {}", operator(), std::process::id());
+    journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
+    let base = base_scope(&plan, &site.value, &run, &records);
+    let context =
+        Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base });
+    let mut stops = signals::listen()?;
+
+    let finish = Finish { global, run: &run };
+    if fresh {
+        let findings = tokio::select! {
+            findings = prepare::preflight(&context, beginning.revert) => findings,
+            stop = stops.recv() => {
+                let reason = "by a signal, before anything was changed".to_owned();
+                journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
+                report.close();
+                return Err(stopped(stop.unwrap_or(Stop::Terminate)));
+            }
+        };
+        let refused = findings.iter().any(|finding| !finding.holds);
+        journal.commit(vec![Event::Preflight { findings: findings.clone() }])?;
+        if refused {
+            let reason = "a precondition does not hold".to_owned();
+            journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
+            report.close();
+            return Err(finish.refused(&findings));
+        }
+    }
+    if let Err(fault) = raise(&context, &mut journal, how.take_over).await {
+        let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
+        journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
+        report.close();
+        return Err(fenced(&fault));
+    }
+    journal.commit(decisions(&how, journal.state()))?;
+    let setting = Setting {
+        parallel: how.parallel,
+        budget: how.budget,
+        inbox: Inbox::of(&home.run(&run)),
+        stops,
+        asker: std::io::stdin().is_terminal().then(|| Arc::new(Terminal) as Arc<dyn Asker>),
+    };
+    let mut driver = Driver::new(Arc::clone(&context), journal, setting);
+    let ended = driver.drive().await?;
+    if matches!(ended, Ended::Settled(ending) if ending.is_final()) {
+        prepare::lower_fences(&context).await;
+    }
+    report.close();
+    let outcome = finish.outcome(driver.state(), ended);
+    drop(driver);
+    context.world.close().await;
+    outcome
+}
+
+async fn raise(context: &Context, journal: &mut Journal, take_over: bool) -> Result<(), requorum_steps::Fault> {
+    let events = prepare::raise_fences(context, take_over).await?;
+    journal.commit(events).map_err(|error| requorum_steps::Fault::failed(chain(&error)))
+}
+
+/// Returns what a person decided, as events.
+fn decisions(how: &How, state: &RunState) -> Vec<Event> {
+    let mut events = how.decisions.clone();
+    if how.retry_failed {
+        let failed = state.items().filter(|(_, item)| {
+            use crate::run::state::Phase as P;
+            matches!(item.phase, P::Failed { .. } | P::Blocked { .. } | P::VerifyFailed { .. })
+        });
+        events.extend(failed.map(|(id, _)| Event::Overridden {
+            id,
+            how: crate::run::record::Override::Retry,
+            by: operator(),
+            reason: how.reason.clone().unwrap_or_else(|| "resume --retry-failed".to_owned()),
+        }));
+    }
+    events
+}
+
+fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
+    let supervisor = std::env::current_exe()?;
+    let settings = Settings {
+        local_capsules: home.run(run).join("capsules"),
+        supervisor,
+        call_timeout: CALL_TIMEOUT,
+        connect_timeout: CONNECT_TIMEOUT,
+    };
+    Ok(World::new(Arc::new(site), settings))
+}
+
+/// Makes the holder of this process. Its epoch is above all that this run had; taking over, above all on the hosts too.
+async fn holder(world: &World, run: &RunId, plan: &Plan, epoch: u64, take_over: bool) -> Holder {
+    let mut epoch = epoch;
+    if take_over {
+        for host in prepare::hosts_of(plan) {
+            if let Ok(Some(seen)) = world.see_fence(&host).await {
+                epoch = epoch.max(seen.holder.epoch + 1);
+            }
+        }
+    }
+    let label = format!("{}, pid {}, run {run}", operator(), std::process::id());
+    Holder {
+        cluster: world.site().cluster.clone(),
+        run: run.clone(),
+        epoch,
+        token: format!("{:032x}", rand::random::<u128>()),
+        label,
+    }
+}
+
+fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
+    let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
+    let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
+    Scope::default().inputs(&plan.inputs).vars(&plan.vars).site(site).run(&run)
+}
+
+/// What is told at the end.
+struct Finish<'a> {
+    global: &'a Global,
+    run: &'a RunId,
+}
+
+impl Finish<'_> {
+    fn refused(&self, findings: &[Finding]) -> CommandError {
+        let mut text = String::from("\nnothing was changed: these do not hold\n");
+        for finding in findings.iter().filter(|finding| !finding.holds) {
+            summary::failed_check(&mut text, finding);
+        }
+        eprint!("{text}");
+        CommandError::reported(Exit::Precondition)
+    }
+
+    fn outcome(&self, state: &RunState, ended: Ended) -> Result<(), CommandError> {
+        let ending = match ended {
+            Ended::Settled(ending) => ending,
+            Ended::Stopped(_) | Ended::OutOfTime | Ended::Fenced => Ending::Interrupted,
+        };
+        let calls = self.global.invocation();
+        let text = summary::outcome(state, self.run.as_str(), ending, &calls);
+        let took = state.began().and_then(|began| Duration::try_from(crate::exec::clock::now().duration_since(began)).ok());
+        let took = took.map(crate::report::phrase::span).unwrap_or_default();
+        let head = format!("run {} on {}: {} after {took}", self.run, state.plan().name, word(ending));
+        // Standard error may be closed; the exit status tells the same.
+        let _ = write!(std::io::stderr().lock(), "\n{head}\n{}{text}", summary::table(state));
+        match ended {
+            Ended::Settled(Ending::Done) => Ok(()),
+            Ended::Settled(Ending::Aborted) => Err(CommandError::reported(Exit::Failed)),
+            Ended::Settled(Ending::NeedsPerson) => Err(CommandError::reported(Exit::NeedsPerson)),
+            Ended::Settled(Ending::Refused) => Err(CommandError::reported(Exit::Precondition)),
+            Ended::Settled(Ending::Failed | Ending::Interrupted) | Ended::OutOfTime => {
+                Err(CommandError::reported(Exit::Failed))
+            }
+            Ended::Stopped(stop) => Err(stopped(stop)),
+            Ended::Fenced => Err(CommandError::reported(Exit::Locked)),
+        }
+    }
+}
+
+fn word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Done => "done",
+        Ending::Refused => "refused",
+        Ending::Failed => "failed",
+        Ending::NeedsPerson => "waits for a person",
+        Ending::Interrupted => "interrupted",
+        Ending::Aborted => "aborted",
+    }
+}
+
+fn stopped(stop: Stop) -> CommandError {
+    CommandError::reported(match stop {
+        Stop::Interrupt => Exit::Interrupted,
+        Stop::Terminate => Exit::Terminated,
+    })
+}
+
+fn fenced(fault: &requorum_steps::Fault) -> CommandError {
+    let mut text = String::new();
+    summary::fault_block(&mut text, "the cluster is held by another operator", fault);
+    eprint!("{text}");
+    CommandError::reported(Exit::Locked)
+}
+
+/// Asks at the terminal.
+struct Terminal;
+
+impl Asker for Terminal {
+    fn ask(&self, id: &ItemId, message: &str) -> Option<Answer> {
+        eprintln!("\n{id} asks:\n{message}");
+        eprint!("go on? [yes/no] ");
+        let mut line = String::new();
+        std::io::stdin().read_line(&mut line).ok().filter(|read| *read > 0)?;
+        let approved = match line.trim() {
+            "yes" | "y" => true,
+            "no" | "n" => false,
+            _ => return None,
+        };
+        Some(Answer { approved, by: operator(), reason: "at the terminal".to_owned() })
+    }
+}

@@ -1,0 +1,148 @@
+//! Plans and sites from where the operator says: a path, or a name of the library.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use requorum_steps::catalog;
+
+use super::error::{CommandError, Exit};
+use super::options::Inputs;
+use crate::plan::diagnostic::{self, Diagnostic};
+use crate::plan::{Compiled, Files, Given, Mode, Request, Source, compile};
+
+/// Reads files of this machine, and those of the library.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &Path) -> Result<String, String> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(text),
+            Err(error) => {
+                let shipped = path.to_str().and_then(requorum_plans::file);
+                shipped.map(str::to_owned).ok_or_else(|| error.to_string())
+            }
+        }
+    }
+}
+
+/// Finds a plan: a path, or a name of the library.
+pub fn plan(named: &str) -> Result<Source, CommandError> {
+    let path = Path::new(named);
+    if path.is_file() || named.ends_with(".yaml") || named.ends_with(".yml") {
+        return read(path, "plan");
+    }
+    if let Some(shipped) = requorum_plans::find(named) {
+        return Ok(Source { name: shipped.name, text: shipped.text.to_owned(), directory: None });
+    }
+    let names: Vec<String> = requorum_plans::all().into_iter().map(|plan| plan.name).collect();
+    let error = CommandError::new(Exit::Invalid, format!("there is no plan `{named}`, neither a file nor in the library"));
+    Err(match diagnostic::nearest(named, names.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint("`requorum plans list` shows the library"),
+    })
+}
+
+/// Reads a site file.
+pub fn site(path: &Path) -> Result<Source, CommandError> {
+    read(path, "site")
+}
+
+fn read(path: &Path, what: &str) -> Result<Source, CommandError> {
+    let text = fs::read(path)
+        .map_err(|error| CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {error}", path.display())))?;
+    let text = String::from_utf8(text).map_err(|_| {
+        CommandError::new(Exit::Invalid, format!("the {what} {} is not UTF-8 text", path.display()))
+    })?;
+    let absolute = std::path::absolute(path)?;
+    let directory = absolute.parent().map(Path::to_path_buf);
+    Ok(Source { name: path.display().to_string(), text, directory })
+}
+
+/// A plan compiled as the command needs it, and the sources for showing diagnostics.
+pub struct Loaded {
+    /// The compiled plan.
+    pub compiled: Compiled,
+    /// The plan's source.
+    pub plan: Source,
+    /// The site's source.
+    pub site: Option<Source>,
+}
+
+/// Why nothing could be compiled.
+pub enum LoadError {
+    /// A file could not be read.
+    Command(CommandError),
+    /// The plan or the site is wrong.
+    Wrong {
+        /// All that is wrong.
+        diagnostics: Vec<Diagnostic>,
+        /// The sources for showing it.
+        sources: Vec<Source>,
+    },
+}
+
+impl From<CommandError> for LoadError {
+    fn from(error: CommandError) -> Self {
+        Self::Command(error)
+    }
+}
+
+/// Reads and compiles.
+pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mode) -> Result<Loaded, LoadError> {
+    let plan = plan(named)?;
+    let site = site_path.map(site).transpose()?;
+    let given = Given {
+        set: inputs.set.clone(),
+        set_file: inputs.set_file.clone(),
+        environment: std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
+    };
+    let home = std::env::home_dir();
+    let request = Request {
+        plan: &plan,
+        site: site.as_ref(),
+        inputs: &given,
+        home: home.as_deref(),
+        files: &Disk,
+        mode,
+        kinds: catalog::all(),
+    };
+    match compile(&request) {
+        Ok(compiled) => Ok(Loaded { compiled, plan, site }),
+        Err(diagnostics) => {
+            let sources = std::iter::once(plan).chain(site).collect();
+            Err(LoadError::Wrong { diagnostics, sources })
+        }
+    }
+}
+
+/// Shows what is wrong on standard error and returns the error of the command.
+#[must_use]
+pub fn report(error: LoadError, colour: bool) -> CommandError {
+    match error {
+        LoadError::Command(error) => error,
+        LoadError::Wrong { diagnostics, sources } => {
+            show(&diagnostics, &sources.iter().collect::<Vec<_>>(), colour);
+            CommandError::reported(Exit::Invalid)
+        }
+    }
+}
+
+/// Shows diagnostics on standard error.
+pub fn show(diagnostics: &[Diagnostic], sources: &[&Source], colour: bool) {
+    if !diagnostics.is_empty() {
+        eprint!("{}", diagnostic::render(diagnostics, sources, colour));
+    }
+}
+
+/// Reads `NAME=VALUE`.
+pub fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// Reads `NAME=PATH`.
+pub fn file_assignment(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.split_once('=').ok_or("write NAME=PATH")?;
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), path))
+}

@@ -1,0 +1,110 @@
+//! The command line: one file for each command. Only this module and `report` print.
+
+pub mod check;
+pub mod decide;
+pub mod error;
+pub mod execute;
+pub mod graph;
+pub mod home;
+pub mod load;
+pub mod options;
+pub mod plans;
+pub mod prepare;
+pub mod reference;
+pub mod resume;
+pub mod run;
+pub mod runs;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use self::decide::What;
+use self::error::CommandError;
+use self::options::Global;
+
+/// Executes declarative recovery plans for etcd, Kubernetes and OpenShift control planes.
+///
+/// A plan says what must be true, what each step does, and how one knows that it worked. What a run does is kept on disk, so
+/// that a recovery that was interrupted goes on where it was, and does nothing blindly twice.
+#[derive(Debug, Parser)]
+#[command(name = "requorum", version, max_term_width = 100, after_help = EXITS)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXITS: &str = "Exit status: 0 done, 1 internal error, 2 usage, 3 plan or site invalid, 4 a precondition does not hold \
+    and nothing was changed, 5 a step failed (resumable), 6 a person is needed, 7 held by another operator, 8 the plan \
+    differs from the run's, 9 confirmation needed, 130 and 143 interrupted (resumable)";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Check),
+    Graph(graph::Graph),
+    Run(run::Run),
+    Resume(resume::Resume),
+    Runs(runs::Runs),
+    /// Answers a gate with yes
+    Approve(decide::About),
+    /// Answers a gate with no
+    Reject(decide::About),
+    /// Counts a step as done without doing it, or after seeing that it happened
+    Skip(decide::About),
+    /// Lets a step be tried again
+    Retry(decide::About),
+    Plans(plans::Plans),
+    /// Prints the reference of step kinds as Markdown
+    #[command(hide = true)]
+    Reference,
+    /// Prints the version
+    Version,
+}
+
+/// Parses the command line, carries the command out, and reports what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command.run(&cli.global) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+impl Command {
+    fn run(self, global: &Global) -> Result<(), CommandError> {
+        match self {
+            Self::Check(command) => command.run(global),
+            Self::Graph(command) => command.run(global),
+            Self::Run(command) => command.run(global),
+            Self::Resume(command) => command.run(global),
+            Self::Runs(command) => command.run(global),
+            Self::Approve(about) => about.run(global, What::Approve),
+            Self::Reject(about) => about.run(global, What::Reject),
+            Self::Skip(about) => about.run(global, What::Skip),
+            Self::Retry(about) => about.run(global, What::Retry),
+            Self::Plans(command) => command.run(),
+            Self::Reference => {
+                print!("{}", reference::render());
+                Ok(())
+            }
+            Self::Version => {
+                println!("requorum {}", env!("CARGO_PKG_VERSION"));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn report(error: &CommandError) -> ExitCode {
+    if !error.message.is_empty() {
+        eprintln!("error: {}", error.message);
+    }
+    for hint in &error.hints {
+        eprintln!("  hint: {hint}");
+    }
+    ExitCode::from(error.exit as u8)
+}

@@ -1,0 +1,91 @@
+//! `requorum reference`: the reference of kinds, generated from the catalog, as `docs/steps.md` holds it.
+
+use std::fmt::Write as _;
+
+use requorum_steps::{Kind, Seat, Type, catalog};
+
+/// Renders the reference of all kinds as Markdown.
+#[must_use]
+pub fn render() -> String {
+    let mut out = String::from(
+        "# Step reference\n\nGenerated from the catalog by `requorum reference`; do not edit. The common keys of steps and \
+         checks are in [the plan language](language.md).\n\n## Actions\n",
+    );
+    for kind in catalog::all().iter().filter(|kind| !kind.is_check()) {
+        one(&mut out, kind);
+    }
+    out.push_str("\n## Checks\n\nA check only looks. It stands in `preflight`, `require`, `verify`, `probe` or `wait.until`.\n");
+    for kind in catalog::all().iter().filter(|kind| kind.is_check()) {
+        one(&mut out, kind);
+    }
+    out
+}
+
+fn one(out: &mut String, kind: &Kind) {
+    let _ = writeln!(out, "\n### `{}`\n\n{}", kind.name, kind.summary);
+    if !kind.details.is_empty() {
+        let _ = writeln!(out, "\n{}", kind.details);
+    }
+    let seat = match kind.seat {
+        Seat::Host => "on a host",
+        Seat::Here => "on the machine that runs requorum",
+        Seat::Cluster => "at the etcd API",
+    };
+    if kind.is_check() {
+        let _ = writeln!(out, "\nLooks {seat}.");
+    } else {
+        let _ = writeln!(out, "\nWorks {seat}. Effect: {}. Danger: {}.", kind.effect, kind.danger);
+    }
+    if !kind.args.is_empty() {
+        out.push_str("\n| argument | type | | meaning |\n| --- | --- | --- | --- |\n");
+        for arg in kind.args {
+            let needed = if arg.required { "required" } else { "" };
+            let secret = if arg.secret { " May be a secret." } else { "" };
+            let _ = writeln!(out, "| `{}` | {} | {needed} | {}{secret} |", arg.name, type_name(arg.ty), arg.help.replace('|', "\\|"));
+        }
+    }
+    for rule in kind.rules {
+        let (how, names) = match rule {
+            requorum_steps::Rule::ExactlyOne(names) => ("Exactly one of", names),
+            requorum_steps::Rule::AtMostOne(names) => ("At most one of", names),
+            requorum_steps::Rule::AtLeastOne(names) => ("At least one of", names),
+        };
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(out, "\n{how} {}.", names.join(", "));
+    }
+    if !kind.result.is_empty() {
+        out.push_str("\n| result | meaning |\n| --- | --- |\n");
+        for field in kind.result {
+            let _ = writeln!(out, "| `{}` | {} |", field.name, field.help.replace('|', "\\|"));
+        }
+    }
+    for (name, text) in [("Probe", kind.probe), ("Undo", kind.undo), ("Needs on the host", kind.needs), ("Source", kind.source)] {
+        if !text.is_empty() {
+            let _ = writeln!(out, "\n{name}: {text}");
+        }
+    }
+}
+
+fn type_name(ty: Type) -> String {
+    match ty {
+        Type::Str => "text".to_owned(),
+        Type::Path => "path".to_owned(),
+        Type::Int => "integer".to_owned(),
+        Type::Bool => "boolean".to_owned(),
+        Type::Duration => "duration".to_owned(),
+        Type::Size => "size".to_owned(),
+        Type::Word(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+        Type::Host => "host".to_owned(),
+        Type::Hosts => "hosts".to_owned(),
+        Type::List(of) => format!("list of {}", type_name(*of)),
+        Type::Map(of) => format!("map of {}", type_name(*of)),
+        Type::Object(args) => {
+            let keys: Vec<String> = args.iter().map(|arg| format!("`{}` ({})", arg.name, type_name(arg.ty))).collect();
+            format!("map with {}", keys.join(", "))
+        }
+        Type::OneOf(types) => types.iter().map(|ty| type_name(*ty)).collect::<Vec<_>>().join(" or "),
+        Type::Checks => "list of checks".to_owned(),
+        Type::Expression => "expression".to_owned(),
+        Type::Any => "anything".to_owned(),
+    }
+}

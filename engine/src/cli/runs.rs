@@ -1,0 +1,200 @@
+//! `requorum runs`: what runs there are, how they stand, what happened in them. None of it needs a run's lock, but `abort`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use requorum_state::blob::Blobs;
+use requorum_state::layout::Layout;
+use serde_json::json;
+
+use super::decide::{self, Target};
+use super::error::{CommandError, Exit};
+use super::home::{Glance, Home, run_id};
+use super::options::{Format, Global};
+use crate::exec::inbox::Order;
+use crate::plan::compiled::Plan;
+use crate::report::{lines, summary};
+use crate::run::record::Ending;
+use crate::run::state::RunState;
+
+/// Shows runs, or gives one up
+#[derive(Debug, Args)]
+pub struct Runs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Lists the runs, newest first
+    List {
+        /// The format on standard output
+        #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Shows how a run stands, also while it is live
+    Show {
+        /// The run; the newest where it is left out
+        run: Option<String>,
+        /// The format on standard output
+        #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Shows what happened in a run, also while it is live
+    Logs {
+        /// The run; the newest where it is left out
+        run: Option<String>,
+        /// The format on standard output
+        #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
+        output: Format,
+    },
+    /// Gives a run up; what it has done stays as it is
+    Abort {
+        /// The run
+        run: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+}
+
+impl Runs {
+    /// Carries the command out.
+    pub fn run(self, global: &Global) -> Result<(), CommandError> {
+        let home = Home::open(global.state_dir.as_deref())?;
+        match self.what {
+            What::List { output } => list(&home, output),
+            What::Show { run, output } => show(global, &find(&home, run.as_deref())?, output),
+            What::Logs { run, output } => logs(&find(&home, run.as_deref())?, output),
+            What::Abort { run, reason } => {
+                let target = Target { home: &home, run: &run, reason };
+                decide::deliver(&target, Order::Abort)?;
+                println!("run {run} is given up; what it has done stays as it is");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn find(home: &Home, named: Option<&str>) -> Result<Glance, CommandError> {
+    match named {
+        Some(name) => home.glance(&run_id(name)?),
+        None => home.glance_all()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs")),
+    }
+}
+
+fn list(home: &Home, output: Format) -> Result<(), CommandError> {
+    let glances = home.glance_all()?;
+    match output {
+        Format::Json => {
+            let runs: Vec<_> = glances.iter().map(about).collect();
+            println!("{}", json!(runs));
+        }
+        Format::Text => {
+            for glance in &glances {
+                let (plan, cluster) = glance
+                    .beginning()
+                    .map(|beginning| (beginning.plan.as_str(), beginning.cluster.as_str()))
+                    .unwrap_or(("never began", ""));
+                println!("{:<22} {:<12} {cluster:<16} {plan}", glance.id, glance.state());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn about(glance: &Glance) -> serde_json::Value {
+    let beginning = glance.beginning();
+    json!({
+        "run": glance.id,
+        "state": glance.state(),
+        "unfinished": glance.is_unfinished(),
+        "held_by": glance.held,
+        "plan": beginning.map(|b| &b.plan),
+        "cluster": beginning.map(|b| &b.cluster),
+        "began": glance.records.first().map(|record| record.at),
+        "last": glance.records.last().map(|record| record.at),
+    })
+}
+
+fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandError> {
+    let Some(beginning) = glance.beginning() else {
+        return Err(CommandError::new(Exit::Internal, format!("run `{}` was cut off before it began", glance.id)));
+    };
+    let plan = Blobs::at(&Layout::of(&glance.directory).blobs()).get(&beginning.plan_blob)?;
+    let plan: Plan = serde_json::from_slice(&plan)
+        .map_err(|error| CommandError::new(Exit::Internal, format!("the plan of the run cannot be read: {error}")))?;
+    let mut state = RunState::new(Arc::new(plan));
+    for record in &glance.records {
+        state.apply(record).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
+    }
+    match output {
+        Format::Json => println!("{}", show_json(glance, &state)),
+        Format::Text => {
+            println!("run      {}\nstate    {}", glance.id, glance.state());
+            if let Some(holder) = &glance.held {
+                println!("held by  {holder}");
+            }
+            println!("plan     {}: {}", beginning.plan, beginning.title);
+            println!("cluster  {}", beginning.cluster);
+            if let Some(began) = state.began() {
+                println!("began    {}", began.strftime("%Y-%m-%d %H:%M:%SZ"));
+            }
+            println!("with     requorum {}\n", beginning.version);
+            print!("{}", summary::table(&state));
+            if glance.held.is_none() && glance.is_unfinished() {
+                let ending = glance.ending().unwrap_or(Ending::Interrupted);
+                print!("{}", summary::outcome(&state, glance.id.as_str(), ending, &global.invocation()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
+    let items: Vec<_> = state
+        .items()
+        .map(|(id, item)| {
+            json!({
+                "step": id.step,
+                "item": id.item,
+                "state": item.phase.word(),
+                "attempts": item.attempt,
+                "started": item.started,
+                "ended": item.ended,
+                "result": item.result,
+                "outputs": item.outputs,
+            })
+        })
+        .collect();
+    let mut about = about(glance);
+    about["items"] = json!(items);
+    about
+}
+
+fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
+    for record in &glance.records {
+        match output {
+            Format::Json => println!("{}", json!(record)),
+            Format::Text => {
+                if let Some(line) = lines::line(record, took(glance, record)) {
+                    println!("{line}");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns how long an item took, from its first start to this success.
+fn took(glance: &Glance, record: &crate::run::record::Record) -> Option<Duration> {
+    use crate::run::record::Event;
+    let Event::Succeeded { id, .. } = &record.event else { return None };
+    let started = glance.records.iter().find(|earlier| match &earlier.event {
+        Event::Started { id: other, .. } => other == id,
+        _ => false,
+    })?;
+    Duration::try_from(record.at.duration_since(started.at)).ok()
+}
+

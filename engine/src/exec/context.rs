@@ -1,0 +1,150 @@
+//! What every item at work shares: the plan, the world, the scope of templates, the secrets, the report.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use requorum_steps::capsule::Holder;
+use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, World, catalog};
+use serde_json::Value;
+
+use super::secrets::Secrets;
+use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
+use crate::plan::template::{self, BadTemplate, Scope};
+use crate::plan::validate;
+use crate::report::Report;
+use crate::run::record::ItemId;
+use crate::run::state::{Item, RunState};
+
+/// What every item at work shares.
+pub struct Context {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The site and the connections to it.
+    pub world: World,
+    /// Who holds the cluster.
+    pub holder: Holder,
+    /// The values of secrets.
+    pub secrets: Secrets,
+    /// Told what happens.
+    pub report: Arc<dyn Report>,
+    /// What all templates see.
+    pub base: Scope,
+}
+
+/// One item at work, as it stood when the work began.
+pub struct Entry {
+    /// Its name.
+    pub id: ItemId,
+    /// Its step.
+    pub step: Step,
+    /// What it is about.
+    pub subject: Subject,
+    /// What was known of it.
+    pub item: Item,
+    /// What its templates see.
+    pub scope: Scope,
+}
+
+impl Entry {
+    /// Takes an item out of the state.
+    #[must_use]
+    pub fn of(context: &Context, state: &RunState, id: &ItemId) -> Option<Self> {
+        let step = state.step(&id.step)?.clone();
+        let subject = state.subject(id)?.clone();
+        let item = state.item(id)?.clone();
+        let steps: BTreeMap<String, Value> = steps_read_by(&step)
+            .filter_map(|name| {
+                let needed = state.plan().steps.iter().find(|step| step.id.as_str() == name)?;
+                Some((name, state.step_value(&needed.id)?))
+            })
+            .collect();
+        let scope = context.base.clone().steps(&steps).subject(&subject);
+        Some(Self { id: id.clone(), step, subject, item, scope })
+    }
+
+    /// Returns the host that the item is about.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostName> {
+        match &self.subject {
+            Subject::Host(name) => Some(name),
+            Subject::None | Subject::Value(_) => None,
+        }
+    }
+}
+
+/// Returns the steps whose outputs or results the templates of a step use.
+fn steps_read_by(step: &Step) -> impl Iterator<Item = String> {
+    let mut names = template::steps_in(&step.args);
+    names.extend(step.when.iter().flat_map(|when| template::steps_in_expression(when)));
+    for text in [Some(&step.title), step.confirm.as_ref()].into_iter().flatten() {
+        names.extend(template::steps_in(&Value::String(text.clone())));
+    }
+    for check in step.require.iter().chain(&step.verify).chain(&step.probe) {
+        names.extend(template::steps_in(&check.args));
+        names.extend(check.message.iter().flat_map(|text| template::steps_in(&Value::String(text.clone()))));
+    }
+    for value in step.outputs.values().chain(step.undo.iter().map(|(_, args)| args)) {
+        names.extend(template::steps_in(value));
+    }
+    names.into_iter()
+}
+
+impl Context {
+    /// Names an attempt at an item.
+    #[must_use]
+    pub fn attempt(&self, id: &ItemId, number: u32) -> AttemptId {
+        AttemptId { run: self.holder.run.clone(), step: id.step.clone(), item: id.item.clone(), number }
+    }
+
+    /// Renders arguments and checks them once more against their kind.
+    pub fn render_args(&self, kind: &Kind, args: &Value, scope: &Scope) -> Result<Value, Fault> {
+        let rendered = template::render(args, scope).map_err(|error| bad_template(&error))?;
+        validate::rendered(kind, &rendered).map_err(|bad| bad_args(kind, &bad))?;
+        Ok(rendered)
+    }
+
+    /// Makes an action from rendered arguments. Secrets are put in here and nowhere else.
+    pub fn action(&self, kind: &Kind, args: &Value) -> Result<Box<dyn Action>, Fault> {
+        let Make::Action(make) = kind.make else {
+            return Err(Fault::refused(format!("`{}` is not an action", kind.name)));
+        };
+        make(self.secrets.reveal(args)).map_err(|bad| bad_args(kind, &[bad]))
+    }
+
+    /// Makes a check from rendered arguments.
+    pub fn check(&self, kind: &Kind, args: &Value) -> Result<Box<dyn Check>, Fault> {
+        let Make::Check(make) = kind.make else {
+            return Err(Fault::refused(format!("`{}` is not a check", kind.name)));
+        };
+        make(self.secrets.reveal(args)).map_err(|bad| bad_args(kind, &[bad]))
+    }
+}
+
+/// Returns the kind of a name; a compiled plan names only kinds that there were when it was compiled.
+pub fn kind(name: &str) -> Result<&'static Kind, Fault> {
+    catalog::find(name).ok_or_else(|| {
+        Fault::refused(format!("this version of requorum has no kind `{name}`"))
+            .hint("resume with the version that began the run; `requorum runs show` names it")
+    })
+}
+
+/// Turns a template's error into a fault.
+#[must_use]
+pub fn bad_template(error: &BadTemplate) -> Fault {
+    Fault::refused(format!("an argument could not be rendered: {error}"))
+}
+
+fn bad_args(kind: &Kind, bad: &[BadArgs]) -> Fault {
+    let lines: Vec<String> = bad
+        .iter()
+        .map(|bad| bad.arg.as_ref().map_or_else(|| bad.message.clone(), |arg| format!("`{arg}`: {}", bad.message)))
+        .collect();
+    Fault::refused(format!("the rendered arguments of `{}` are not valid", kind.name)).seen(lines.join("\n"))
+}
+
+/// Renders the author's words for a check, or nothing where they cannot be rendered.
+#[must_use]
+pub fn message(check: &CheckUse, scope: &Scope) -> Option<String> {
+    let text = check.message.as_ref()?;
+    Some(template::render_text(text, scope).unwrap_or_else(|_| text.clone()))
+}

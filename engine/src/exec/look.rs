@@ -1,0 +1,126 @@
+//! Checks: looked at once, or again and again until they hold or their time is over.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use requorum_steps::{Fault, HostName, Observation, Seat};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::context::{self, Context};
+use crate::plan::compiled::CheckUse;
+use crate::plan::template::Scope;
+use crate::run::record::{Finding, ItemId};
+
+/// The bound for one look of a check, beyond the bounds of the calls that it makes.
+const ONE_LOOK: Duration = Duration::from_secs(120);
+
+/// Where checks are looked at: the item that asks, its host, what its templates see.
+pub struct Spot<'a> {
+    /// The item, or none in the preflight.
+    pub id: Option<&'a ItemId>,
+    /// The host of the item.
+    pub host: Option<&'a HostName>,
+    /// What templates see.
+    pub scope: &'a Scope,
+}
+
+/// Looks at checks, all at once, each until it holds or its `within` is over. One finding for each, for each host.
+pub async fn settle(context: &Context, checks: &[CheckUse], spot: &Spot<'_>) -> Vec<Finding> {
+    let looks = checks.iter().map(|check| settle_one(context, check, spot));
+    join_all(looks).await.into_iter().flatten().collect()
+}
+
+async fn settle_one(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec<Finding> {
+    let deadline = check.within.map(|within| Instant::now() + within);
+    loop {
+        // Whether this is the last look is settled before it, so that there is always one after the deadline.
+        let last = deadline.is_none_or(|deadline| Instant::now() >= deadline);
+        let findings = look(context, check, spot).await;
+        if last || findings.iter().all(|finding| finding.holds) {
+            return findings;
+        }
+        let left = deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
+        for finding in findings.iter().filter(|finding| !finding.holds) {
+            context.report.waiting(spot.id, finding, left);
+        }
+        tokio::time::sleep(check.every.min(left)).await;
+    }
+}
+
+/// Looks at a check once, on each host that it names.
+pub async fn look(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec<Finding> {
+    let (hosts, args) = match prepare(context, check, spot) {
+        Ok(prepared) => prepared,
+        Err(fault) => return vec![finding(check, spot, None, Err(fault))],
+    };
+    let looks = hosts.into_iter().map(|host| {
+        let args = &args;
+        async move {
+            let outcome = look_once(context, check, args, host.as_ref()).await;
+            finding(check, spot, host, outcome)
+        }
+    });
+    join_all(looks).await
+}
+
+/// Renders the arguments and says on which hosts to look; one `None` where the check has no host.
+fn prepare(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Result<(Vec<Option<HostName>>, Value), Fault> {
+    let kind = context::kind(&check.kind)?;
+    let mut args = context.render_args(kind, &check.args, spot.scope)?;
+    if kind.seat != Seat::Host {
+        return Ok((vec![spot.host.cloned()], args));
+    }
+    let named = args.as_object_mut().and_then(|args| args.remove("hosts"));
+    let hosts = match named {
+        None => vec![spot.host.cloned()],
+        Some(named) => host_names(&named)?.into_iter().map(Some).collect(),
+    };
+    if hosts.contains(&None) {
+        return Err(Fault::refused(format!("`{}` looks at a host, and none is given", check.kind))
+            .hint("give it `hosts`, or use it in a step with `on`"));
+    }
+    Ok((hosts, args))
+}
+
+/// Reads host names out of a host, a name, or a list of either.
+pub fn host_names(value: &Value) -> Result<Vec<HostName>, Fault> {
+    let one = |value: &Value| {
+        let name = value.get("name").unwrap_or(value).as_str().unwrap_or_default();
+        HostName::new(name).map_err(|error| Fault::refused(format!("`hosts` names no host: {error}")))
+    };
+    match value {
+        Value::Array(list) => list.iter().map(one).collect(),
+        other => one(other).map(|name| vec![name]),
+    }
+}
+
+async fn look_once(
+    context: &Context,
+    check: &CheckUse,
+    args: &Value,
+    host: Option<&HostName>,
+) -> Result<Observation, Fault> {
+    let made = context.check(context::kind(&check.kind)?, args)?;
+    let reader = context.world.reader(host);
+    match tokio::time::timeout(ONE_LOOK, made.observe(&reader)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Fault::new(
+            requorum_steps::FaultKind::TimedOut,
+            format!("`{}` gave no answer within {}s", check.kind, ONE_LOOK.as_secs()),
+        )),
+    }
+}
+
+fn finding(check: &CheckUse, spot: &Spot<'_>, host: Option<HostName>, outcome: Result<Observation, Fault>) -> Finding {
+    // What could not be seen is not the contrary of what was expected, so `not` does not turn a fault into a success.
+    let holds = outcome.as_ref().is_ok_and(|observation| observation.holds != check.not);
+    let outcome = outcome.map(|mut observation| {
+        if check.not {
+            observation.expected = format!("not: {}", observation.expected);
+        }
+        observation
+    });
+    let message = context::message(check, spot.scope);
+    Finding { check: check.kind.clone(), host, place: check.place.clone(), holds, message, outcome }
+}

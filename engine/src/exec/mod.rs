@@ -1,0 +1,12 @@
+//! Carries out what `run` decides: the driver, the attempts, the journal, signals. This is where effects happen.
+
+pub mod attempt;
+pub mod clock;
+pub mod context;
+pub mod driver;
+pub mod inbox;
+pub mod journal;
+pub mod look;
+pub mod reconcile;
+pub mod secrets;
+pub mod signals;

@@ -1,0 +1,84 @@
+//! What is done about an attempt whose outcome is in doubt: the capsule is asked, then the probe, then a person.
+
+use requorum_steps::{Action, Fault, Probe};
+use serde_json::Value;
+
+use super::attempt::{Stopping, Work};
+use super::context;
+use crate::run::decide::{judge_capsule, judge_probe};
+use crate::run::record::{Event, Verdict};
+
+/// What reconciling came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reconciled {
+    /// It was decided; the state says how.
+    Decided,
+    /// Nothing could be seen; it stays in doubt, and this process does not ask again.
+    Unseen,
+}
+
+impl Work<'_> {
+    /// Finds out what became of the latest attempt, and goes on from there.
+    pub async fn reconcile(&self) -> Result<Reconciled, Stopping> {
+        let number = self.entry.item.attempt;
+        if self.entry.step.kind == "wait.for" {
+            return self.go_on_waiting().await;
+        }
+        let prepared = context::kind(&self.entry.step.kind).and_then(|kind| {
+            // The arguments of the intent, never rendered again.
+            self.context.action(kind, &self.entry.item.args)
+        });
+        let action = match prepared {
+            Ok(action) => action,
+            Err(fault) => return self.unseen(fault).await,
+        };
+        if action.contained() {
+            let attempt = self.context.attempt(&self.entry.id, number);
+            let seen = match self.context.world.capsule_state(self.entry.host(), &attempt).await {
+                Ok(seen) => seen,
+                Err(fault) => return self.unseen(fault).await,
+            };
+            if let Some((verdict, evidence)) = judge_capsule(&seen) {
+                self.decided(verdict, evidence).await?;
+                return self.finish(action.as_ref()).await;
+            }
+        }
+        let probe = match self.probe(action.as_ref(), &self.entry.item.before).await {
+            Ok(probe) => probe,
+            Err(fault) => return self.unseen(fault).await,
+        };
+        let (verdict, evidence) = judge_probe(self.entry.step.effect, &probe);
+        self.decided(verdict, evidence).await?;
+        if let (Verdict::Adopt, Probe::Yes { result, .. }) = (verdict, probe) {
+            self.acted(number, result).await?;
+        }
+        Ok(Reconciled::Decided)
+    }
+
+    /// Takes the attempt to its end: its capsule returns what has ended, waits for what runs, and launches what never began.
+    async fn finish(&self, action: &dyn Action) -> Result<Reconciled, Stopping> {
+        if let Some(fault) = self.finish_attempt(action, self.entry.item.attempt, &self.entry.item.before).await? {
+            self.fail(self.entry.item.attempt, fault).await?;
+        }
+        Ok(Reconciled::Decided)
+    }
+
+    async fn go_on_waiting(&self) -> Result<Reconciled, Stopping> {
+        let text = self.entry.item.args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let since = self.entry.item.started.unwrap_or_else(super::clock::now);
+        self.decided(Verdict::Reattach, format!("the wait of {text} began at {since}")).await?;
+        self.wait_out(&text, since).await?;
+        Ok(Reconciled::Decided)
+    }
+
+    async fn decided(&self, verdict: Verdict, evidence: String) -> Result<(), Stopping> {
+        let id = self.entry.id.clone();
+        self.commit(Event::Reconciled { id, attempt: self.entry.item.attempt, verdict, evidence }).await
+    }
+
+    async fn unseen(&self, fault: Fault) -> Result<Reconciled, Stopping> {
+        let id = self.entry.id.clone();
+        self.commit(Event::Doubted { id, attempt: self.entry.item.attempt, fault }).await?;
+        Ok(Reconciled::Unseen)
+    }
+}

@@ -1,0 +1,38 @@
+//! From records to what a person or a program sees. Only this module and `cli` print.
+
+pub mod json;
+pub mod lines;
+pub mod live;
+pub mod phrase;
+pub mod summary;
+
+use std::time::Duration;
+
+use crate::run::record::{Finding, ItemId, Record};
+use crate::run::state::RunState;
+
+/// Is told what happens in a run, in order. Records are durable, or ride along to the next barrier, when they arrive.
+pub trait Report: Send + Sync {
+    /// Takes a record, after it was folded into the state.
+    fn record(&self, record: &Record, state: &RunState);
+
+    /// Takes what a wait saw last. `id` is the waiting item, or none in the preflight.
+    fn waiting(&self, id: Option<&ItemId>, finding: &Finding, left: Duration) {
+        let _ = (id, finding, left);
+    }
+
+    /// Takes a line about the run as a whole that is no record.
+    fn say(&self, line: &str) {
+        let _ = line;
+    }
+
+    /// Stops drawing; what follows is printed by others.
+    fn close(&self) {}
+}
+
+/// Reports nothing.
+pub struct Silent;
+
+impl Report for Silent {
+    fn record(&self, _record: &Record, _state: &RunState) {}
+}

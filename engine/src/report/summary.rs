@@ -1,0 +1,183 @@
+//! What a person reads at the end: the steps with their durations, what went wrong, how things stand, how to go on.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use requorum_steps::{Danger, Fault};
+
+use super::phrase;
+use crate::run::record::{Ending, Finding, ItemId};
+use crate::run::state::{Item, Phase, RunState};
+
+/// The words with which this program is called, so that printed commands can be pasted.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The program and its global options, quoted for a shell.
+    pub program: String,
+}
+
+/// Renders the table of steps: what each came to, and how long it took.
+#[must_use]
+pub fn table(state: &RunState) -> String {
+    let mut text = String::new();
+    let wide = state.plan().steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0).max(4);
+    for step in &state.plan().steps {
+        let items: Vec<(ItemId, &Item)> = state.items_of(&step.id).collect();
+        let mut words: Vec<(&str, usize)> = Vec::new();
+        for (_, item) in &items {
+            let word = item.phase.word();
+            match words.iter_mut().find(|(known, _)| *known == word) {
+                Some((_, count)) => *count += 1,
+                None => words.push((word, 1)),
+            }
+        }
+        let state_words = match words.as_slice() {
+            [] => "nothing to do".to_owned(),
+            [(word, 1)] => (*word).to_owned(),
+            words => words.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", "),
+        };
+        let took = duration(items.iter().map(|(_, item)| *item)).map(phrase::span).unwrap_or_default();
+        let attempts: u32 = items.iter().map(|(_, item)| item.attempt.saturating_sub(1)).sum();
+        let again = if attempts > 0 { format!("  {attempts} repeated") } else { String::new() };
+        let _ = writeln!(text, "  {:<wide$}  {state_words:<20} {took:>8}{again}", step.id.as_str());
+    }
+    text
+}
+
+fn duration<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Option<Duration> {
+    let first: Timestamp = items.clone().filter_map(|item| item.started).min()?;
+    let last = items.filter_map(|item| item.ended).max()?;
+    Duration::try_from(last.duration_since(first)).ok()
+}
+
+/// Renders everything that needs attention, how things stand, and the exact command to go on.
+#[must_use]
+pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) -> String {
+    let mut text = String::new();
+    for (id, item) in state.items() {
+        match &item.phase {
+            Phase::Failed { fault } => fault_block(&mut text, &format!("{id} failed"), fault),
+            Phase::Blocked { findings } => finding_block(&mut text, &format!("{id} may not start"), findings),
+            Phase::VerifyFailed { findings } => {
+                finding_block(&mut text, &format!("{id} acted, but is not as it should be"), findings);
+            }
+            Phase::Asked { evidence } | Phase::InDoubt { why: evidence } => {
+                let _ = writeln!(text, "\n{id}: what became of it is not known\n  evidence  {evidence}");
+                let _ = writeln!(text, "  command   {}", item_command(item));
+                let _ = writeln!(text, "  if it happened      {} skip {run} {} --reason TEXT", calls.program, id);
+                let _ = writeln!(text, "  if it may run again {} retry {run} {} --reason TEXT", calls.program, id);
+            }
+            Phase::GateOpen { message } => {
+                let _ = writeln!(text, "\n{id} asks: {message}");
+                let _ = writeln!(text, "  yes  {} approve {run} {} --reason TEXT", calls.program, id);
+                let _ = writeln!(text, "  no   {} reject {run} {} --reason TEXT", calls.program, id);
+            }
+            Phase::Rejected { reason } => {
+                let _ = writeln!(text, "\n{id} was rejected: {reason}");
+            }
+            Phase::Pending
+            | Phase::Ready
+            | Phase::Approved
+            | Phase::Started
+            | Phase::Acted
+            | Phase::Succeeded
+            | Phase::Satisfied
+            | Phase::Skipped
+            | Phase::Forced => {}
+        }
+    }
+    standing(&mut text, state, ending);
+    if state.is_overridden() {
+        let _ =
+            writeln!(text, "\na person overrode a step of this run; `{} runs show {run}` says which", calls.program);
+    }
+    match ending {
+        Ending::Failed => {
+            let _ = writeln!(text, "\ngo on with  {} resume {run} --retry-failed", calls.program);
+        }
+        Ending::Interrupted | Ending::NeedsPerson => {
+            let _ = writeln!(text, "\ngo on with  {} resume {run}", calls.program);
+        }
+        Ending::Done | Ending::Refused | Ending::Aborted => {}
+    }
+    text
+}
+
+fn item_command(item: &Item) -> String {
+    match &item.args {
+        serde_json::Value::Null => "not known".to_owned(),
+        args => args.get("run").and_then(|run| run.as_str()).map_or_else(|| args.to_string(), str::to_owned),
+    }
+}
+
+/// Says which steps that a cluster notices are done, and which are not.
+fn standing(text: &mut String, state: &RunState, ending: Ending) {
+    if matches!(ending, Ending::Done | Ending::Refused) {
+        return;
+    }
+    let mut done = Vec::new();
+    let mut open = Vec::new();
+    for step in &state.plan().steps {
+        for (id, item) in state.items_of(&step.id) {
+            if matches!(item.phase, Phase::Succeeded | Phase::Satisfied) && step.danger > Danger::Safe {
+                done.push(id.to_string());
+            } else if !item.phase.is_done() {
+                open.push(format!("{id} ({})", item.phase.word()));
+            }
+        }
+    }
+    let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
+    let _ = writeln!(text, "\nhow things stand\n  in effect  {}\n  not done   {}", list(done), list(open));
+    for (id, item) in state.items() {
+        if let Some(aside) = item.result.get("aside").and_then(|aside| aside.as_str()) {
+            let _ = writeln!(text, "  set aside  {aside} ({id})");
+        }
+    }
+}
+
+/// Renders a fault as a block: expected, seen, where, what to do.
+pub fn fault_block(text: &mut String, title: &str, fault: &Fault) {
+    let _ = writeln!(text, "\n{title}: {}", fault.what);
+    field(text, "expected", fault.expected.as_deref());
+    field(text, "seen", fault.seen.as_deref());
+    field(text, "host", fault.place.host.as_ref().map(requorum_steps::HostName::as_str));
+    field(text, "command", fault.place.command.as_deref());
+    field(text, "hint", fault.hint.as_deref());
+}
+
+fn finding_block(text: &mut String, title: &str, findings: &[Finding]) {
+    let _ = writeln!(text, "\n{title}");
+    for finding in findings.iter().filter(|finding| !finding.holds) {
+        failed_check(text, finding);
+    }
+}
+
+/// Renders a check that does not hold.
+pub fn failed_check(text: &mut String, finding: &Finding) {
+    let host = finding.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let _ = writeln!(text, "  ✘ {}{host} ({})", finding.check, finding.place);
+    field(text, "says", finding.message.as_deref());
+    match &finding.outcome {
+        Ok(observation) => {
+            field(text, "expected", Some(&observation.expected));
+            field(text, "seen", Some(&observation.seen));
+        }
+        Err(fault) => {
+            field(text, "could not be seen", Some(&fault.what));
+            field(text, "expected", fault.expected.as_deref());
+            field(text, "seen", fault.seen.as_deref());
+            field(text, "command", fault.place.command.as_deref());
+            field(text, "hint", fault.hint.as_deref());
+        }
+    }
+}
+
+fn field(text: &mut String, name: &str, value: Option<&str>) {
+    let Some(value) = value.map(str::trim).filter(|value| !value.is_empty()) else { return };
+    let mut lines = value.lines();
+    let _ = writeln!(text, "  {name:<9} {}", lines.next().unwrap_or_default());
+    for line in lines {
+        let _ = writeln!(text, "  {:<9} {line}", "");
+    }
+}

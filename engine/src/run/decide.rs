@@ -1,0 +1,156 @@
+//! What to do next, decided from the state alone.
+
+use std::collections::{HashMap, HashSet};
+
+use requorum_steps::capsule::CapsuleState;
+use requorum_steps::{Effect, Probe, StepId};
+
+use super::record::{Ending, ItemId, Verdict};
+use super::state::{Phase, RunState};
+
+/// Something that the driver does about one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Brings it from ready as far as it goes: gate, `when`, `require`, probe, attempt, `verify`.
+    Start(ItemId),
+    /// Finds out what became of an attempt whose outcome is in doubt.
+    Reconcile(ItemId),
+    /// Verifies what has acted.
+    Verify(ItemId),
+}
+
+impl Act {
+    /// Returns the item.
+    #[must_use]
+    pub fn item(&self) -> &ItemId {
+        match self {
+            Self::Start(id) | Self::Reconcile(id) | Self::Verify(id) => id,
+        }
+    }
+}
+
+/// Decides what to begin now, given what is being worked on.
+///
+/// An item whose needs are not all done (any more) is left alone, whatever its phase: something it relies on has lapsed.
+#[must_use]
+pub fn decide(state: &RunState, working: &HashSet<ItemId>, parallel: usize) -> Vec<Act> {
+    let mut acts = Vec::new();
+    let mut free = parallel.saturating_sub(working.len());
+    let mut at_work: HashMap<&StepId, usize> = HashMap::new();
+    for id in working {
+        *at_work.entry(&id.step).or_default() += 1;
+    }
+    let mut begun: HashMap<StepId, usize> = HashMap::new();
+    for (id, item) in state.active() {
+        if free == 0 {
+            break;
+        }
+        if working.contains(&id) || !state.is_released(&id.step) {
+            continue;
+        }
+        let act = match &item.phase {
+            Phase::Ready | Phase::Approved => {
+                let busy = at_work.get(&id.step).copied().unwrap_or(0) + begun.get(&id.step).copied().unwrap_or(0);
+                if !may_begin(state, &id, busy) {
+                    continue;
+                }
+                Act::Start(id.clone())
+            }
+            Phase::InDoubt { .. } => Act::Reconcile(id.clone()),
+            Phase::Acted => Act::Verify(id.clone()),
+            Phase::Pending
+            | Phase::GateOpen { .. }
+            | Phase::Started
+            | Phase::Asked { .. }
+            | Phase::VerifyFailed { .. }
+            | Phase::Succeeded
+            | Phase::Satisfied
+            | Phase::Skipped
+            | Phase::Forced
+            | Phase::Failed { .. }
+            | Phase::Blocked { .. }
+            | Phase::Rejected { .. } => continue,
+        };
+        *begun.entry(id.step).or_default() += 1;
+        free -= 1;
+        acts.push(act);
+    }
+    acts
+}
+
+/// Says whether the step's own bounds let another item begin while `busy` are at work.
+fn may_begin(state: &RunState, id: &ItemId, busy: usize) -> bool {
+    let Some(step) = state.step(&id.step) else { return false };
+    if step.max_parallel.is_some_and(|most| busy >= most) {
+        return false;
+    }
+    if step.max_parallel == Some(1) && state.items_of(&id.step).any(|(_, item)| item.phase.is_stuck()) {
+        return false;
+    }
+    if step.canary {
+        let first = state.items_of(&id.step).next();
+        return first.is_some_and(|(first, item)| first == *id || item.phase.is_done());
+    }
+    true
+}
+
+/// Says how the run stands once nothing is being worked on and nothing can begin.
+#[must_use]
+pub fn ending(state: &RunState) -> Ending {
+    if state.is_done() {
+        return Ending::Done;
+    }
+    let needs_person = state.items().any(|(_, item)| match &item.phase {
+        Phase::GateOpen { .. } | Phase::Asked { .. } | Phase::InDoubt { .. } => true,
+        Phase::Pending
+        | Phase::Ready
+        | Phase::Approved
+        | Phase::Started
+        | Phase::Acted
+        | Phase::VerifyFailed { .. }
+        | Phase::Succeeded
+        | Phase::Satisfied
+        | Phase::Skipped
+        | Phase::Forced
+        | Phase::Failed { .. }
+        | Phase::Blocked { .. }
+        | Phase::Rejected { .. } => false,
+    });
+    if needs_person { Ending::NeedsPerson } else { Ending::Failed }
+}
+
+/// What the capsule says about an attempt in doubt, before any probe. `None`: it cannot tell, so the probe is asked.
+#[must_use]
+pub fn judge_capsule(seen: &CapsuleState) -> Option<(Verdict, String)> {
+    match seen {
+        CapsuleState::Absent => Some((Verdict::Launch, "its capsule was never created".to_owned())),
+        CapsuleState::NotStarted => {
+            Some((Verdict::Launch, "its capsule is there, but the command never began".to_owned()))
+        }
+        CapsuleState::Running => Some((Verdict::Reattach, "its command is still running".to_owned())),
+        CapsuleState::Exited { status } => {
+            Some((Verdict::Adopt, format!("its command has ended with status {status}")))
+        }
+        CapsuleState::Dead { .. } => None,
+    }
+}
+
+/// What is done about an attempt that was cut off, by its effect class and what its probe says.
+#[must_use]
+pub fn judge_probe(effect: Effect, probe: &Probe) -> (Verdict, String) {
+    let repeatable = match effect {
+        Effect::Pure | Effect::Idempotent => true,
+        Effect::Probed | Effect::Once => false,
+    };
+    match probe {
+        Probe::Yes { evidence, .. } => (Verdict::Adopt, evidence.clone()),
+        Probe::No { evidence } if effect < Effect::Once => (Verdict::Repeat, evidence.clone()),
+        Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence } => {
+            if repeatable {
+                (Verdict::Repeat, format!("{evidence}; it may be repeated"))
+            } else {
+                (Verdict::Ask, evidence.clone())
+            }
+        }
+    }
+}

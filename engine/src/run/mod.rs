@@ -1,0 +1,5 @@
+//! What a run is, without I/O: the records of its journal, the state they fold to, and what to do next.
+
+pub mod decide;
+pub mod record;
+pub mod state;

@@ -1,0 +1,664 @@
+//! The state of a run: a fold over the records of its journal.
+//!
+//! [`RunState::apply`] is the only place that changes it, for live and resumed runs alike. An event that the step machine
+//! does not allow is an error, never ignored: it means that the journal does not belong to the plan, or that the engine
+//! has a fault.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use requorum_steps::{Effect, Fault, FaultKind, StepId};
+use serde_json::{Map, Value};
+
+use super::record::{Ending, Event, Finding, ItemId, Override, Record, Verdict};
+use crate::plan::compiled::{Plan, Step, Subject};
+
+/// Where an item stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Phase {
+    /// Something that it needs is not done.
+    Pending,
+    /// It may start.
+    Ready,
+    /// A person is asked before it starts.
+    GateOpen {
+        /// What the person is asked.
+        message: String,
+    },
+    /// A person agreed; it may start.
+    Approved,
+    /// An attempt is acting.
+    Started,
+    /// An attempt had started, and its outcome is not known.
+    InDoubt {
+        /// Why.
+        why: String,
+    },
+    /// A person must decide what became of it.
+    Asked {
+        /// The evidence.
+        evidence: String,
+    },
+    /// It acted and is to be verified.
+    Acted,
+    /// It acted, but is not as it should be.
+    VerifyFailed {
+        /// What was seen.
+        findings: Vec<Finding>,
+    },
+    /// It acted and is verified.
+    Succeeded,
+    /// Its effect was there already.
+    Satisfied,
+    /// `when` was false.
+    Skipped,
+    /// A person overrode it.
+    Forced,
+    /// It did not succeed.
+    Failed {
+        /// Why.
+        fault: Fault,
+    },
+    /// `require` did not hold.
+    Blocked {
+        /// What was seen.
+        findings: Vec<Finding>,
+    },
+    /// A person said no.
+    Rejected {
+        /// The reason given.
+        reason: String,
+    },
+}
+
+impl Phase {
+    /// Says whether what needs this item may go on.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        match self {
+            Self::Succeeded | Self::Satisfied | Self::Skipped | Self::Forced => true,
+            Self::Pending
+            | Self::Ready
+            | Self::GateOpen { .. }
+            | Self::Approved
+            | Self::Started
+            | Self::InDoubt { .. }
+            | Self::Asked { .. }
+            | Self::Acted
+            | Self::VerifyFailed { .. }
+            | Self::Failed { .. }
+            | Self::Blocked { .. }
+            | Self::Rejected { .. } => false,
+        }
+    }
+
+    /// Says whether nothing more happens to it in this process without a person.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        match self {
+            Self::Asked { .. }
+            | Self::VerifyFailed { .. }
+            | Self::Failed { .. }
+            | Self::Blocked { .. }
+            | Self::Rejected { .. } => true,
+            Self::Pending
+            | Self::Ready
+            | Self::GateOpen { .. }
+            | Self::Approved
+            | Self::Started
+            | Self::InDoubt { .. }
+            | Self::Acted
+            | Self::Succeeded
+            | Self::Satisfied
+            | Self::Skipped
+            | Self::Forced => false,
+        }
+    }
+
+    /// Returns the word that views show.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ready => "ready",
+            Self::GateOpen { .. } => "asks",
+            Self::Approved => "approved",
+            Self::Started => "running",
+            Self::InDoubt { .. } => "in doubt",
+            Self::Asked { .. } => "needs you",
+            Self::Acted => "verifying",
+            Self::VerifyFailed { .. } => "not verified",
+            Self::Succeeded => "done",
+            Self::Satisfied => "already so",
+            Self::Skipped => "skipped",
+            Self::Forced => "overridden",
+            Self::Failed { .. } => "failed",
+            Self::Blocked { .. } => "blocked",
+            Self::Rejected { .. } => "rejected",
+        }
+    }
+}
+
+/// What is known of one item.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Where it stands.
+    pub phase: Phase,
+    /// The latest attempt; 0: none yet.
+    pub attempt: u32,
+    /// The rendered arguments of the latest attempt.
+    pub args: Value,
+    /// What the latest attempt's action saw before it acted.
+    pub before: Value,
+    /// What it returned.
+    pub result: Value,
+    /// Its outputs.
+    pub outputs: Map<String, Value>,
+    /// When its first attempt started.
+    pub started: Option<Timestamp>,
+    /// When it came to rest.
+    pub ended: Option<Timestamp>,
+    /// Whether a person agreed to it.
+    pub approved: bool,
+    /// Whether its effect was found there and not made.
+    pub found: bool,
+}
+
+impl Item {
+    fn new() -> Self {
+        Self {
+            phase: Phase::Pending,
+            attempt: 0,
+            args: Value::Null,
+            before: Value::Null,
+            result: Value::Null,
+            outputs: Map::new(),
+            started: None,
+            ended: None,
+            approved: false,
+            found: false,
+        }
+    }
+}
+
+/// Says why a record does not fit the state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateError {
+    /// The step or item is not in the plan.
+    #[error("record {seq} is about `{id}`, which the plan does not have")]
+    Unknown {
+        /// The record.
+        seq: u64,
+        /// The item.
+        id: ItemId,
+    },
+    /// The step machine does not allow it.
+    #[error("record {seq} (`{event}`) is not allowed for `{id}`, which is {phase}")]
+    Illegal {
+        /// The record.
+        seq: u64,
+        /// The item.
+        id: ItemId,
+        /// The event's name.
+        event: &'static str,
+        /// The phase's word.
+        phase: &'static str,
+    },
+    /// The records are not in order.
+    #[error("record {seq} follows record {after}")]
+    Order {
+        /// The record.
+        seq: u64,
+        /// The one before it.
+        after: u64,
+    },
+}
+
+/// The state of a run.
+#[derive(Debug, Clone)]
+pub struct RunState {
+    plan: Arc<Plan>,
+    /// The place of each step in the plan.
+    places: HashMap<StepId, usize>,
+    /// The steps that need a step.
+    dependents: Vec<Vec<usize>>,
+    /// How many needs of a step are not done.
+    unmet: Vec<usize>,
+    /// How many items of a step are not done.
+    open: Vec<usize>,
+    items: BTreeMap<(usize, usize), Item>,
+    item_places: HashMap<ItemId, (usize, usize)>,
+    /// The items that the engine has something to do about, by place.
+    active: BTreeSet<(usize, usize)>,
+    last_seq: u64,
+    epoch: u64,
+    began: Option<Timestamp>,
+    ending: Option<Ending>,
+    overridden: bool,
+}
+
+impl RunState {
+    /// Makes the state of a run that has no records yet.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let places: HashMap<StepId, usize> =
+            plan.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
+        let mut dependents = vec![Vec::new(); plan.steps.len()];
+        let mut unmet = vec![0; plan.steps.len()];
+        let mut open = vec![0; plan.steps.len()];
+        let mut items = BTreeMap::new();
+        let mut item_places = HashMap::new();
+        for (place, step) in plan.steps.iter().enumerate() {
+            for need in &step.needs {
+                if let Some(&needed) = places.get(need) {
+                    dependents[needed].push(place);
+                    unmet[place] += 1;
+                }
+            }
+            for (index, item) in step.items.iter().flatten().enumerate() {
+                items.insert((place, index), Item::new());
+                item_places.insert(ItemId { step: step.id.clone(), item: item.key.clone() }, (place, index));
+                open[place] += 1;
+            }
+        }
+        let mut state = Self {
+            plan,
+            places,
+            dependents,
+            unmet,
+            open,
+            items,
+            item_places,
+            active: BTreeSet::new(),
+            last_seq: 0,
+            epoch: 0,
+            began: None,
+            ending: None,
+            overridden: false,
+        };
+        let free: Vec<usize> = (0..state.unmet.len()).filter(|&place| state.unmet[place] == 0).collect();
+        state.release(free);
+        state
+    }
+
+    /// Returns the plan.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Returns the sequence number of the last record.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
+    /// Returns how often the run was taken up.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Returns when the run began.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        self.began
+    }
+
+    /// Returns how the last process ended, unless one is at work or was cut off.
+    #[must_use]
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending
+    }
+
+    /// Says whether a person overrode anything.
+    #[must_use]
+    pub fn is_overridden(&self) -> bool {
+        self.overridden
+    }
+
+    /// Returns a step of the plan.
+    #[must_use]
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.places.get(id).map(|&place| &self.plan.steps[place])
+    }
+
+    /// Returns what is known of an item.
+    #[must_use]
+    pub fn item(&self, id: &ItemId) -> Option<&Item> {
+        self.item_places.get(id).and_then(|place| self.items.get(place))
+    }
+
+    /// Returns what an item is about.
+    #[must_use]
+    pub fn subject(&self, id: &ItemId) -> Option<&Subject> {
+        let &(place, index) = self.item_places.get(id)?;
+        self.plan.steps[place].items.as_ref()?.get(index).map(|item| &item.subject)
+    }
+
+    /// Returns the items of a step in the plan's order.
+    pub fn items_of(&self, step: &StepId) -> impl Iterator<Item = (ItemId, &Item)> {
+        let place = self.places.get(step).copied();
+        place
+            .into_iter()
+            .flat_map(|place| self.items.range((place, 0)..(place + 1, 0)))
+            .map(|(&place, item)| (self.id(place), item))
+    }
+
+    /// Returns all items in the plan's order.
+    pub fn items(&self) -> impl Iterator<Item = (ItemId, &Item)> {
+        self.items.iter().map(|(&place, item)| (self.id(place), item))
+    }
+
+    /// Returns the items that are released and neither done nor stuck, in the plan's order.
+    pub fn active(&self) -> impl Iterator<Item = (ItemId, &Item)> {
+        self.active.iter().map(|place| (self.id(*place), &self.items[place]))
+    }
+
+    /// Says whether every item of a step is done and all that it needs as well.
+    #[must_use]
+    pub fn is_step_done(&self, step: &StepId) -> bool {
+        self.places.get(step).is_some_and(|&place| self.unmet[place] == 0 && self.open[place] == 0)
+    }
+
+    /// Says whether all that a step needs is done.
+    #[must_use]
+    pub fn is_released(&self, step: &StepId) -> bool {
+        self.places.get(step).is_some_and(|&place| self.unmet[place] == 0)
+    }
+
+    /// Says whether every step is done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.open.iter().all(|&open| open == 0)
+    }
+
+    /// Returns what `steps.ID` is in templates: the outputs and the result, lists where the step fans out. `None`: not done.
+    #[must_use]
+    pub fn step_value(&self, step: &StepId) -> Option<Value> {
+        let fans_out = self.step(step)?.fans_out;
+        let items: Vec<&Item> = self.items_of(step).map(|(_, item)| item).collect();
+        let mut names: Vec<&String> = items.iter().flat_map(|item| item.outputs.keys()).collect();
+        names.sort();
+        names.dedup();
+        let gather = |read: &dyn Fn(&Item) -> Value| {
+            if fans_out {
+                Value::Array(items.iter().map(|item| read(item)).collect())
+            } else {
+                items.first().map_or(Value::Null, |item| read(item))
+            }
+        };
+        let outputs: Map<String, Value> = names
+            .into_iter()
+            .map(|name| (name.clone(), gather(&|item| item.outputs.get(name).cloned().unwrap_or(Value::Null))))
+            .collect();
+        let mut value = Map::new();
+        value.insert("outputs".to_owned(), Value::Object(outputs));
+        value.insert("result".to_owned(), gather(&|item| item.result.clone()));
+        Some(Value::Object(value))
+    }
+
+    /// Says whether records can be applied one after the other, without applying them: what is not allowed must not
+    /// reach the journal.
+    pub fn admits(&self, records: &[Record]) -> Result<(), StateError> {
+        let mut touched: HashMap<&ItemId, Item> = HashMap::new();
+        for record in records {
+            let Some(id) = record.event.item() else { continue };
+            let unknown = || StateError::Unknown { seq: record.seq, id: id.clone() };
+            if !touched.contains_key(id) {
+                touched.insert(id, self.item(id).ok_or_else(unknown)?.clone());
+            }
+            let item = touched.get_mut(id).ok_or_else(unknown)?;
+            let phase = item.phase.word();
+            transition(item, record).map_err(|event| StateError::Illegal {
+                seq: record.seq,
+                id: id.clone(),
+                event,
+                phase,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Applies a record.
+    pub fn apply(&mut self, record: &Record) -> Result<(), StateError> {
+        if record.seq != self.last_seq + 1 {
+            return Err(StateError::Order { seq: record.seq, after: self.last_seq });
+        }
+        match &record.event {
+            Event::Began(_) => self.began = Some(record.at),
+            Event::TakenUp { .. } => {
+                self.epoch = record.epoch;
+                self.ending = None;
+                self.take_up();
+            }
+            Event::Preflight { .. } | Event::Fence { .. } => {}
+            Event::Ended { ending, .. } => self.ending = Some(*ending),
+            Event::GateOpened { id, .. }
+            | Event::GateAnswered { id, .. }
+            | Event::Skipped { id, .. }
+            | Event::Blocked { id, .. }
+            | Event::Satisfied { id, .. }
+            | Event::Started { id, .. }
+            | Event::Acted { id, .. }
+            | Event::Failed { id, .. }
+            | Event::Doubted { id, .. }
+            | Event::Reconciled { id, .. }
+            | Event::Lapsed { id, .. }
+            | Event::VerifyFailed { id, .. }
+            | Event::Succeeded { id, .. }
+            | Event::Overridden { id, .. } => self.apply_to_item(id, record)?,
+        }
+        self.last_seq = record.seq;
+        Ok(())
+    }
+
+    fn apply_to_item(&mut self, id: &ItemId, record: &Record) -> Result<(), StateError> {
+        let unknown = || StateError::Unknown { seq: record.seq, id: id.clone() };
+        let &place = self.item_places.get(id).ok_or_else(unknown)?;
+        let item = self.items.get_mut(&place).ok_or_else(unknown)?;
+        let was_done = item.phase.is_done();
+        if let Err(event) = transition(item, record) {
+            let phase = item.phase.word();
+            return Err(StateError::Illegal { seq: record.seq, id: id.clone(), event, phase });
+        }
+        if item.phase == Phase::Pending && self.unmet[place.0] == 0 {
+            item.phase = if item.approved { Phase::Approved } else { Phase::Ready };
+        }
+        let is_done = item.phase.is_done();
+        let at_rest = is_done || item.phase.is_stuck();
+        item.ended = at_rest.then_some(record.at);
+        if at_rest || matches!(item.phase, Phase::Pending) {
+            self.active.remove(&place);
+        } else {
+            self.active.insert(place);
+        }
+        if matches!(record.event, Event::Overridden { .. }) {
+            self.overridden = true;
+        }
+        match (was_done, is_done) {
+            (false, true) => self.close(place.0),
+            (true, false) => self.reopen(place.0),
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
+    }
+
+    /// Counts one item of a step as done, and releases what waited for the last one.
+    fn close(&mut self, step: usize) {
+        self.open[step] -= 1;
+        if self.open[step] == 0 {
+            self.release_dependents(step);
+        }
+    }
+
+    /// Takes the completion of a step back: an item lapsed, or is to be tried again.
+    fn reopen(&mut self, step: usize) {
+        self.open[step] += 1;
+        if self.open[step] > 1 {
+            return;
+        }
+        for dependent in self.dependents[step].clone() {
+            self.unmet[dependent] += 1;
+            for (place, item) in self.items.range_mut((dependent, 0)..(dependent + 1, 0)) {
+                if matches!(item.phase, Phase::Ready | Phase::Approved) {
+                    item.phase = Phase::Pending;
+                    self.active.remove(place);
+                }
+            }
+        }
+    }
+
+    fn release_dependents(&mut self, step: usize) {
+        let mut free = Vec::new();
+        for &dependent in &self.dependents[step] {
+            self.unmet[dependent] -= 1;
+            if self.unmet[dependent] == 0 {
+                free.push(dependent);
+            }
+        }
+        self.release(free);
+    }
+
+    /// Makes the items of steps ready whose needs are all done. A step without items is done at once; the work list keeps
+    /// a long chain of such steps off the stack.
+    fn release(&mut self, mut free: Vec<usize>) {
+        while let Some(step) = free.pop() {
+            for (place, item) in self.items.range_mut((step, 0)..(step + 1, 0)) {
+                if item.phase == Phase::Pending {
+                    item.phase = if item.approved { Phase::Approved } else { Phase::Ready };
+                    self.active.insert(*place);
+                }
+            }
+            if self.open[step] == 0 {
+                for &dependent in &self.dependents[step] {
+                    self.unmet[dependent] -= 1;
+                    if self.unmet[dependent] == 0 {
+                        free.push(dependent);
+                    }
+                }
+            }
+        }
+    }
+
+    /// A new process took the run up: whatever had started is in doubt, and what may be tried again without a person is
+    /// ready again.
+    fn take_up(&mut self) {
+        for (place, item) in &mut self.items {
+            let step = &self.plan.steps[place.0];
+            let again = match &item.phase {
+                Phase::Started => Phase::InDoubt { why: "the process that started it is gone".to_owned() },
+                Phase::VerifyFailed { .. } => Phase::Acted,
+                Phase::Blocked { .. } if item.approved => Phase::Approved,
+                Phase::Blocked { .. } => Phase::Ready,
+                Phase::Failed { fault } if nothing_was_done(fault) || may_retry(step, item) => {
+                    if item.approved {
+                        Phase::Approved
+                    } else {
+                        Phase::Ready
+                    }
+                }
+                Phase::Pending
+                | Phase::Ready
+                | Phase::GateOpen { .. }
+                | Phase::Approved
+                | Phase::InDoubt { .. }
+                | Phase::Asked { .. }
+                | Phase::Acted
+                | Phase::Succeeded
+                | Phase::Satisfied
+                | Phase::Skipped
+                | Phase::Forced
+                | Phase::Failed { .. }
+                | Phase::Rejected { .. } => continue,
+            };
+            item.phase = again;
+            item.ended = None;
+            self.active.insert(*place);
+        }
+    }
+
+    fn id(&self, (step, index): (usize, usize)) -> ItemId {
+        let step = &self.plan.steps[step];
+        let item = step.items.as_ref().map_or_else(requorum_steps::ItemKey::single, |items| items[index].key.clone());
+        ItemId { step: step.id.clone(), item }
+    }
+}
+
+/// Says whether a fault means that nothing was changed, so that trying again needs no decision.
+#[must_use]
+pub fn nothing_was_done(fault: &Fault) -> bool {
+    match fault.kind {
+        FaultKind::Refused | FaultKind::Unreachable | FaultKind::Fenced => true,
+        FaultKind::Failed | FaultKind::TimedOut | FaultKind::InDoubt => false,
+    }
+}
+
+/// Says whether the plan lets a failed attempt be followed by another.
+#[must_use]
+pub fn may_retry(step: &Step, item: &Item) -> bool {
+    item.attempt < step.retry.attempts && step.effect < Effect::Once
+}
+
+/// The table of the step machine. An error names the event that is not allowed.
+fn transition(item: &mut Item, record: &Record) -> Result<(), &'static str> {
+    use Phase as P;
+    let next = match (&record.event, &item.phase) {
+        (Event::GateOpened { message, .. }, P::Ready | P::GateOpen { .. }) => P::GateOpen { message: message.clone() },
+        (Event::GateAnswered { approved: true, .. }, P::GateOpen { .. }) => {
+            item.approved = true;
+            P::Approved
+        }
+        (Event::GateAnswered { approved: false, reason, .. }, P::GateOpen { .. }) => {
+            P::Rejected { reason: reason.clone() }
+        }
+        (Event::Skipped { .. }, P::Ready | P::Approved) => P::Skipped,
+        (Event::Blocked { findings, .. }, P::Ready | P::Approved) => P::Blocked { findings: findings.clone() },
+        (Event::Satisfied { result, .. }, P::Ready | P::Approved) => {
+            item.result = result.clone();
+            item.found = true;
+            P::Acted
+        }
+        (Event::Started { attempt, args, before, .. }, P::Ready | P::Approved | P::Failed { .. }) => {
+            item.attempt = *attempt;
+            item.args = args.clone();
+            item.found = false;
+            item.before = before.clone();
+            item.started.get_or_insert(record.at);
+            P::Started
+        }
+        // A step that only reads, or that the engine carries out itself, has no intent.
+        (Event::Acted { attempt: 0, result, .. }, P::Ready | P::Approved)
+        | (Event::Acted { result, .. }, P::Started | P::InDoubt { .. }) => {
+            item.result = result.clone();
+            item.started.get_or_insert(record.at);
+            P::Acted
+        }
+        (Event::Failed { fault, .. }, P::Ready | P::Approved | P::Started | P::InDoubt { .. } | P::Acted) => {
+            P::Failed { fault: fault.clone() }
+        }
+        (Event::Doubted { fault, .. }, P::Started | P::InDoubt { .. }) => P::InDoubt { why: fault.what.clone() },
+        (Event::Reconciled { verdict, evidence, .. }, P::InDoubt { .. }) => match verdict {
+            Verdict::Adopt | Verdict::Reattach | Verdict::Launch => P::Started,
+            Verdict::Repeat => P::Ready,
+            Verdict::Ask => P::Asked { evidence: evidence.clone() },
+        },
+        (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => P::Asked { evidence: evidence.clone() },
+        (Event::VerifyFailed { findings, .. }, P::Acted) => P::VerifyFailed { findings: findings.clone() },
+        (Event::Succeeded { outputs, .. }, P::Acted) => {
+            item.outputs = outputs.clone();
+            if item.found { P::Satisfied } else { P::Succeeded }
+        }
+        (Event::Overridden { how: Override::Done | Override::Skip, .. }, phase)
+            if !phase.is_done() && *phase != P::Started =>
+        {
+            P::Forced
+        }
+        // Pending, until its needs are known to be done; the fold releases it at once where they are.
+        (Event::Overridden { how: Override::Retry, .. }, phase) if phase.is_stuck() => P::Pending,
+        (event, _) => return Err(event.name()),
+    };
+    item.phase = next;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! The site's commands run for real. systemd and the kubelet cannot run inside a test, so `systemctl` and `crictl` are
+//! small programs that keep their state in files and answer as the real ones do.
+
+use serde_json::json;
+
+use super::*;
+use crate::action::{Action as _, Probe};
+use crate::kinds::service::{Act, Verb};
+use crate::kinds::service_state::{Managed, Seen, Up};
+use crate::site::Service;
+
+const SYSTEMCTL: &str = r#"
+d=$STATE
+get() { cat "$d/$1" 2>/dev/null || echo "$2"; }
+start() { [ -e "$d/broken" ] && echo failed >"$d/active" || { echo active >"$d/active"; echo $(($(get pid 100) + 1)) >"$d/pid"; }; }
+verb=$1; shift
+case $verb in
+show)
+    case $2 in
+    LoadState) echo "LoadState=$(get load loaded)" ;;
+    ActiveState) echo "ActiveState=$(get active inactive)" ;;
+    SubState) echo "SubState=$(get sub dead)" ;;
+    MainPID) [ "$(get active inactive)" = active ] && echo "MainPID=$(get pid 0)" || echo MainPID=0 ;;
+    ExecMainStartTimestampMonotonic) echo "ExecMainStartTimestampMonotonic=$(get pid 0)000" ;;
+    esac ;;
+is-enabled) get enabled disabled; [ "$(get enabled disabled)" = enabled ] ;;
+enable) echo enabled >"$d/enabled" ;;
+disable) echo disabled >"$d/enabled" ;;
+stop) echo inactive >"$d/active" ;;
+start | restart) start ;;
+reset-failed) ;;
+status) echo "it is $(get active inactive)"; exit 3 ;;
+*) echo "unknown verb $verb" >&2; exit 1 ;;
+esac
+"#;
+
+const CRICTL: &str = r#"
+case "$*" in
+"ps --quiet --state running --label io.kubernetes.container.name=etcd") cat "$STATE/containers" 2>/dev/null || : ;;
+"stop "*) echo "new$2" >"$STATE/containers" ;;
+*) echo "unknown: $*" >&2; exit 1 ;;
+esac
+"#;
+
+/// A service of a host.
+struct Subject<'t> {
+    trial: &'t Trial,
+    managed: Managed,
+    state: String,
+}
+
+impl<'t> Subject<'t> {
+    fn new(trial: &'t Trial, service: &Service) -> Self {
+        let mut site = site(&trial.capsules());
+        site.services.insert("etcd".to_owned(), service.clone());
+        let host = site.hosts.values().next().unwrap().clone();
+        let state = trial.path("state");
+        fs::create_dir_all(&state).unwrap();
+        for (name, text) in [("systemctl", SYSTEMCTL), ("crictl", CRICTL)] {
+            trial.tool(name, &format!("STATE='{state}'\n{text}"));
+        }
+        // The pauses of the scripts prove nothing here.
+        trial.tool("sleep", &format!("[ \"$1\" != 1 ] || exit 0\nPATH={}\nexec sleep \"$@\"\n", trial.shell.path));
+        Self { trial, managed: Managed::of(&site, &host, "etcd"), state }
+    }
+
+    fn set(&self, name: &str, text: &str) {
+        fs::write(format!("{}/{name}", self.state), text).unwrap();
+    }
+
+    fn get(&self, name: &str) -> String {
+        read(&format!("{}/{name}", self.state)).trim().to_owned()
+    }
+
+    fn see(&self) -> Seen {
+        self.managed.read(&self.trial.look(&self.managed.script("status", ""))).unwrap()
+    }
+
+    fn act(&self, verb: &str, number: u32) -> Result<Answer, Fault> {
+        self.trial.act(&self.managed.script(verb, "r1-step"), &attempt(verb, number))
+    }
+
+    /// Says in one word what the probe of a verb answers.
+    fn probe(&self, verb: Verb, before: &Seen) -> &'static str {
+        match Act::from_args(json!({ "service": "etcd" }), verb).unwrap().judge(Some(before), &self.see()) {
+            Probe::Yes { .. } => "yes",
+            Probe::No { .. } => "no",
+            Probe::Partly { .. } => "partly",
+            Probe::Unknown { .. } => "unknown",
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_was_stopped_stays_down_until_it_is_started() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd".to_owned() });
+        unit.set("active", "active");
+        unit.set("enabled", "enabled");
+        let before = unit.see();
+        assert_eq!((before.up, before.held, unit.probe(Verb::Stop, &before)), (Up::Running, false, "no"));
+        assert_eq!(unit.act("stop", 1).unwrap().get("changed"), "true");
+        assert_eq!((unit.get("active").as_str(), unit.get("enabled").as_str()), ("inactive", "disabled"));
+        assert!(unit.see().held);
+        assert_eq!(unit.probe(Verb::Stop, &before), "yes");
+        // A second stop does not take the first one's `disabled` for what was there before.
+        unit.act("stop", 2).unwrap();
+        let down = unit.see();
+        assert_eq!(unit.probe(Verb::Start, &down), "no");
+        assert!(refused(unit.act("restart", 1)).contains("held down"));
+        assert_eq!(unit.act("start", 1).unwrap().get("changed"), "true");
+        assert_eq!((unit.get("active").as_str(), unit.get("enabled").as_str()), ("active", "enabled"));
+        assert_eq!(
+            (unit.see().held, unit.probe(Verb::Start, &down), unit.probe(Verb::Stop, &down)),
+            (false, "yes", "no")
+        );
+        assert!(fs::read_dir(format!("{}/c1/held", trial.capsules())).unwrap().next().is_none());
+    });
+}
+
+#[test]
+fn a_unit_that_was_not_enabled_is_not_enabled_by_its_start() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd.service".to_owned() });
+        unit.set("active", "active");
+        unit.set("enabled", "static");
+        unit.act("stop", 1).unwrap();
+        unit.act("start", 1).unwrap();
+        assert_eq!(unit.get("enabled"), "static");
+    });
+}
+
+#[test]
+fn a_unit_enabled_while_it_is_held_down_stays_down_and_is_enabled_by_its_start() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd.service".to_owned() });
+        unit.act("stop", 1).unwrap();
+        let before = unit.see();
+        assert_eq!(unit.probe(Verb::Enable, &before), "no");
+        unit.act("enable", 1).unwrap();
+        assert_eq!((unit.probe(Verb::Enable, &before), unit.see().enabled.as_str()), ("yes", "disabled"));
+        unit.act("start", 1).unwrap();
+        assert_eq!(unit.get("enabled"), "enabled");
+    });
+}
+
+#[test]
+fn a_restart_is_known_by_its_start_time() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd.service".to_owned() });
+        unit.set("active", "active");
+        unit.set("pid", "7");
+        let before = unit.see();
+        assert_eq!(unit.probe(Verb::Restart, &before), "no");
+        unit.act("restart", 1).unwrap();
+        assert_eq!(unit.probe(Verb::Restart, &before), "yes");
+        unit.set("active", "inactive");
+        assert_eq!(unit.probe(Verb::Restart, &before), "partly");
+    });
+}
+
+#[test]
+fn a_unit_that_ends_at_once_is_a_failure_and_one_that_is_missing_is_refused() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd.service".to_owned() });
+        unit.set("broken", "");
+        let fault = unit.act("start", 1).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Failed);
+        assert!(fault.seen.unwrap().contains("it is failed"));
+        unit.set("load", "not-found");
+        for verb in ["start", "stop", "restart", "enable"] {
+            assert!(refused(unit.act(verb, 2)).contains("no unit"));
+        }
+    });
+}
+
+#[test]
+fn a_static_pod_is_stopped_by_its_manifest_and_started_by_its_return() {
+    Trial::each(|trial| {
+        let manifest = trial.file("kubernetes/manifests/etcd.yaml", "pod");
+        let pod = Service::StaticPod { manifest: manifest.clone(), container: "etcd".to_owned() };
+        let pod = Subject::new(trial, &pod);
+        pod.set("containers", "abc");
+        let before = pod.see();
+        assert_eq!((before.up, pod.probe(Verb::Stop, &before)), (Up::Running, "no"));
+        pod.act("restart", 1).unwrap();
+        assert_eq!(pod.probe(Verb::Restart, &before), "yes");
+        // The kubelet takes the container away once the manifest is gone.
+        pod.set("containers", "");
+        assert_eq!(pod.act("stop", 1).unwrap().get("changed"), "true");
+        let kept = trial.path("kubernetes/etcd.yaml.requorum-r1-step");
+        assert_eq!((Path::new(&manifest).exists(), read(&kept).as_str()), (false, "pod"));
+        assert_eq!(pod.probe(Verb::Stop, &before), "yes");
+        let down = pod.see();
+        pod.act("start", 1).unwrap();
+        assert_eq!((read(&manifest).as_str(), pod.probe(Verb::Start, &down)), ("pod", "yes"));
+        fs::remove_file(&manifest).unwrap();
+        assert!(refused(pod.act("start", 2)).contains("no manifest"));
+    });
+}
+
+#[test]
+fn a_service_of_the_sites_own_commands_is_a_real_process() {
+    Trial::each(|trial| {
+        let pid = trial.path("pid file");
+        let alive = format!("p=$(cat '{pid}' 2>/dev/null) && kill -0 $p 2>/dev/null");
+        let service = Service::Command {
+            start: format!(
+                "setsid sh -c 'echo $$ >\"$0\"; exec sleep 600' '{pid}' </dev/null >/dev/null 2>&1 & until [ -s '{pid}' ]; do :; done"
+            ),
+            stop: format!("kill $(cat '{pid}'); while {alive}; do :; done; rm '{pid}'"),
+            status: format!("if {alive}; then echo $p; else exit 3; fi"),
+        };
+        let service = Subject::new(trial, &service);
+        let down = service.see();
+        assert_eq!((down.up, service.probe(Verb::Start, &down)), (Up::Down, "no"));
+        service.act("start", 1).unwrap();
+        assert_eq!(service.probe(Verb::Start, &down), "yes");
+        let running = service.see();
+        service.act("restart", 1).unwrap();
+        assert_eq!(service.probe(Verb::Restart, &running), "yes");
+        service.act("stop", 1).unwrap();
+        assert_eq!((service.see().up, service.probe(Verb::Stop, &running)), (Up::Down, "yes"));
+        assert!(refused(service.act("restart", 2)).contains("held down"));
+    });
+}
+
+#[test]
+fn a_start_is_taken_back_only_where_it_changed_something() {
+    let start = Act::from_args(json!({ "service": "etcd" }), Verb::Start).unwrap();
+    assert_eq!(start.undo(&json!({ "changed": true })).unwrap().0, "service.stop");
+    assert_eq!(start.undo(&json!({ "changed": false })).unwrap(), shell::nothing_to_undo());
+    for bad in ["", "-x", "a b", "a;b", "$(x)"] {
+        assert!(Act::from_args(json!({ "service": bad }), Verb::Start).is_err(), "{bad:?}");
+    }
+}
