@@ -99,7 +99,9 @@ fn compile_plan(request: &Request<'_>, site: Option<&site::Read>, problems: &mut
     let Parts { preflight, steps } = compiler.parts(&document);
     let names = compiler.names;
     ancestors(&document.steps, &order, &names, problems);
-    unused_inputs(&document, &names, problems);
+    if !problems.refuse() {
+        unused_inputs(&document, &names, problems);
+    }
     let all_secrets = secrets.into_iter().chain(site_secrets.iter().cloned());
     let secrets = all_secrets.filter(|secret| names.used_secrets.contains(&secret.name)).collect();
     let (inputs, vars) = names.into_values();

@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceSpan};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource, SourceCode,
+    SourceSpan, SpanContents,
+};
 use serde::Serialize;
 
 use super::Source;
@@ -188,8 +191,10 @@ pub fn json(diagnostics: &[Diagnostic]) -> serde_json::Value {
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
-    source: Option<NamedSource<String>>,
+    source: Option<Text>,
     span: SourceSpan,
+    /// The cause, where it fits beside the line at fault.
+    label: Option<String>,
     help: Option<String>,
 }
 
@@ -197,12 +202,41 @@ impl<'a> Shown<'a> {
     fn new(diagnostic: &'a Diagnostic, source: Option<&Source>) -> Self {
         let source = source.filter(|_| diagnostic.line > 0);
         let span = source.map_or_else(|| (0, 0).into(), |source| bytes(&source.text, diagnostic));
-        let help = match (&diagnostic.cause, &diagnostic.help) {
+        let label = diagnostic.cause.as_ref().filter(|cause| source.is_some() && !cause.contains('\n')).cloned();
+        let help = match (diagnostic.cause.as_ref().filter(|_| label.is_none()), &diagnostic.help) {
             (Some(cause), Some(help)) => Some(format!("{cause}\n{help}")),
-            (cause, help) => cause.clone().or_else(|| help.clone()),
+            (cause, help) => cause.or(help.as_ref()).cloned(),
         };
-        let source = source.map(|source| NamedSource::new(&source.name, source.text.clone()));
-        Self { diagnostic, source, span, help }
+        let source = source.map(|source| Text {
+            source: NamedSource::new(&source.name, source.text.clone()),
+            column: diagnostic.column.saturating_sub(1),
+        });
+        Self { diagnostic, source, span, label, help }
+    }
+}
+
+/// A source whose places count characters, where miette would count bytes.
+#[derive(Debug)]
+struct Text {
+    source: NamedSource<String>,
+    column: usize,
+}
+
+impl SourceCode for Text {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        before: usize,
+        after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let found = self.source.read_span(span, before, after)?;
+        if (before, after) != (0, 0) {
+            return Ok(found);
+        }
+        // Without context it is asked for what it shows as the place.
+        let name = self.source.name().to_owned();
+        let (data, at, line, lines) = (found.data(), *found.span(), found.line(), found.line_count());
+        Ok(Box::new(MietteSpanContents::new_named(name, data, at, line, self.column, lines)))
     }
 }
 
@@ -249,6 +283,6 @@ impl miette::Diagnostic for Shown<'_> {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         self.source.as_ref()?;
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(None, self.span))))
+        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(self.label.clone(), self.span))))
     }
 }

@@ -128,7 +128,7 @@ pub(super) fn name_is_an_identifier(what: &str, entry: &Entry, problems: &mut Pr
     if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         problems
             .error(entry.key_span, "bad-name", format!("`{}` cannot be the name of this {what}", entry.key))
-            .cause("it has letters, digits and `_`, and does not begin with a digit")
+            .cause("a name has letters, digits and `_`, and does not begin with a digit")
             .help("templates write it after a dot, where a `-` would subtract");
     }
 }
@@ -162,7 +162,7 @@ pub(super) fn checks_in<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Proble
     match &node.value {
         Tree::List(items) => items.iter().filter_map(|item| reader.check(item)).collect(),
         Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => {
-            wrong(reader.problems, node, "checks", "a list of checks");
+            wrong(reader.problems, node, "`checks`", "a list of checks");
             Vec::new()
         }
     }
@@ -180,7 +180,7 @@ impl Reader<'_, '_> {
             let span = fields.get("name").map_or(fields.span, |node| node.span);
             self.problems
                 .error(span, "bad-name", format!("`{name}` is no name for a plan"))
-                .cause(format!("between slashes it is {}", error.rule));
+                .cause(format!("each part between slashes is {}", error.rule));
         }
         name.to_owned()
     }
@@ -253,7 +253,7 @@ impl Reader<'_, '_> {
                 let span = fields.get("id").map_or(fields.span, |node| node.span);
                 self.problems
                     .error(span, "bad-name", format!("`{id}` is no id for a step"))
-                    .cause(format!("it is {}", error.rule));
+                    .cause(format!("an id is {}", error.rule));
                 None
             }
         }

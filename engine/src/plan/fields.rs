@@ -76,7 +76,7 @@ impl<'a> Fields<'a> {
         match node.value {
             Tree::Bool(value) => Some(value),
             Tree::Null | Tree::Number(_) | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => {
-                wrong(problems, node, key, "`true` or `false`");
+                wrong(problems, node, &quoted(key), "`true` or `false`");
                 None
             }
         }
@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
             Tree::Null | Tree::Bool(_) | Tree::Text(_) | Tree::List(_) | Tree::Map(_) => None,
         };
         if number.is_none() {
-            wrong(problems, node, key, "a whole number that is not negative");
+            wrong(problems, node, &quoted(key), "a whole number that is not negative");
         }
         number.map(|number| (number, node.span))
     }
@@ -102,7 +102,7 @@ impl<'a> Fields<'a> {
             Tree::Text(text) => text.clone(),
             Tree::Number(number) => number.to_string(),
             Tree::Null | Tree::Bool(_) | Tree::List(_) | Tree::Map(_) => {
-                wrong(problems, node, key, "a duration, for example `90s`");
+                wrong(problems, node, &quoted(key), "a duration, for example `90s`");
                 return None;
             }
         };
@@ -129,7 +129,7 @@ impl<'a> Fields<'a> {
         match &node.value {
             Tree::List(items) => Some(items),
             Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => {
-                wrong(problems, node, key, "a list");
+                wrong(problems, node, &quoted(key), "a list");
                 None
             }
         }
@@ -155,7 +155,7 @@ impl<'a> Fields<'a> {
 pub(super) fn text<'a>(node: &'a Node, key: &str, problems: &mut Problems) -> Option<&'a str> {
     let text = node.text();
     if text.is_none() {
-        let found = wrong(problems, node, key, "text");
+        let found = wrong(problems, node, &quoted(key), "text");
         if matches!(node.value, Tree::Bool(_) | Tree::Number(_)) {
             found.help("put it in quotes if it is meant as text");
         }
@@ -163,15 +163,19 @@ pub(super) fn text<'a>(node: &'a Node, key: &str, problems: &mut Problems) -> Op
     text
 }
 
-/// Reports a value of the wrong type.
+fn quoted(key: &str) -> String {
+    format!("`{key}`")
+}
+
+/// Reports a value of the wrong type; `what` is what has to be of another.
 pub(super) fn wrong<'p>(
     problems: &'p mut Problems,
     node: &Node,
-    key: &str,
+    what: &str,
     expected: &str,
 ) -> &'p mut super::Diagnostic {
     problems
-        .error(node.span, "wrong-type", format!("`{key}` has to be {expected}"))
+        .error(node.span, "wrong-type", format!("{what} has to be {expected}"))
         .cause(format!("it is {}", node.sort()))
 }
 

@@ -150,7 +150,7 @@ fn bound(fields: &Fields<'_>, key: &str, ty: InputType, problems: &mut Problems)
     };
     if number.is_none() {
         let like = if matches!(ty, InputType::Duration | InputType::Size) { "a value of the type" } else { "a number" };
-        super::fields::wrong(problems, node, key, like);
+        super::fields::wrong(problems, node, &format!("`{key}`"), like);
     }
     number
 }

@@ -62,7 +62,8 @@ impl Needs {
         let mut position = std::collections::HashMap::new();
         let mut way = Vec::new();
         let mut step = first;
-        while position.insert(step, way.len()).is_none() {
+        while !position.contains_key(&step) {
+            position.insert(step, way.len());
             way.push(step);
             match self.0[step].iter().find(|need| inside(**need)) {
                 Some(next) => step = *next,
@@ -135,7 +136,7 @@ mod tests {
     fn each_cycle_is_named_step_by_step() {
         let needs = Needs(vec![vec![2], vec![0], vec![1], vec![0], vec![5], vec![4, 3]]);
         assert_eq!(needs.cycles(), [vec![0, 2, 1], vec![4, 5]]);
-        assert_eq!(needs.order(), []);
+        assert!(needs.order().is_empty());
     }
 
     #[test]

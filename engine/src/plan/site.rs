@@ -98,7 +98,7 @@ impl Reader<'_, '_> {
         if let (Err(error), Some(node)) = (HostName::new(name), fields.get("cluster")) {
             self.problems
                 .error(node.span, "bad-name", format!("`{name}` is no name for a cluster"))
-                .cause(format!("it has {}", error.rule));
+                .cause(format!("a name has {}", error.rule));
         }
         name.to_owned()
     }
@@ -188,7 +188,7 @@ impl Reader<'_, '_> {
                 Err(error) => {
                     self.problems
                         .error(entry.key_span, "bad-name", format!("`{}` is no name for a host", entry.key))
-                        .cause(format!("it has {}", error.rule));
+                        .cause(format!("a name has {}", error.rule));
                 }
             }
         }

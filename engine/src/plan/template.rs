@@ -63,7 +63,7 @@ impl BadTemplate {
 impl From<Error> for BadTemplate {
     fn from(error: Error) -> Self {
         let part = error.range().and_then(|range| error.template_source()?.get(range)).map(str::to_owned);
-        let part = part.filter(|part| !part.trim().is_empty());
+        let part = part.map(|part| part.trim_start_matches('.').trim().to_owned()).filter(|part| !part.is_empty());
         let message = match (error.kind(), &part) {
             (ErrorKind::UndefinedError, Some(part)) => format!("`{part}` is not defined"),
             (ErrorKind::OutOfFuel, _) => "the template does not come to an end".to_owned(),
@@ -148,7 +148,7 @@ impl Scope {
     }
 
     fn context(&self) -> minijinja::Value {
-        self.names.iter().map(|(name, value)| (*name, value.clone())).collect()
+        minijinja::Value::from_pairs(self.names.iter().map(|(name, value)| (*name, value.clone())))
     }
 }
 
@@ -191,7 +191,11 @@ pub fn render_text(text: &str, scope: &Scope) -> Result<String, BadTemplate> {
 pub fn evaluate(expression: &str, scope: &Scope) -> Result<Value, BadTemplate> {
     let spelled = spelling::expression(expression);
     let compiled = LANGUAGE.compile_expression_owned(spelled.into_owned())?;
-    to_json(&compiled.eval(scope.context())?)
+    let value = compiled.eval(scope.context())?;
+    if value.is_undefined() {
+        return Err(BadTemplate::new(format!("`{}` is not defined", expression.trim())));
+    }
+    to_json(&value)
 }
 
 /// Evaluates a condition: `false`, 0, nothing and what is empty do not hold.
@@ -247,7 +251,7 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
         Form::Template => {
             let spelled = spelling::template(text);
             spelling::unknown_words(&spelled, false)?;
-            Ok(own_names(LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
+            Ok(own_names(&spelled, LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
         }
     }
 }
@@ -257,11 +261,14 @@ pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate
     let spelled = spelling::expression(expression);
     let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned())?;
     spelling::unknown_words(&spelled, true)?;
-    Ok(own_names(compiled.undeclared_variables(true)))
+    Ok(own_names(&spelled, compiled.undeclared_variables(true)))
 }
 
-fn own_names(names: impl IntoIterator<Item = String>) -> Paths {
-    names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect()
+fn own_names(spelled: &str, names: impl IntoIterator<Item = String>) -> Paths {
+    let mut paths: Paths =
+        names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect();
+    spelling::add_sliced(spelled, &mut paths);
+    paths
 }
 
 /// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
@@ -317,7 +324,7 @@ pub(super) fn each_text(value: &Value, call: &mut impl FnMut(&str)) {
 fn to_json(value: &minijinja::Value) -> Result<Value, BadTemplate> {
     let failed = |error: Error| BadTemplate::from(error);
     Ok(match value.kind() {
-        ValueKind::Undefined => return Err(BadTemplate::new("the value is not defined")),
+        ValueKind::Undefined => return Err(BadTemplate::new("a part of the value is not defined")),
         ValueKind::Seq | ValueKind::Iterable => {
             Value::Array(value.try_iter().map_err(failed)?.map(|item| to_json(&item)).collect::<Result<_, _>>()?)
         }

@@ -146,15 +146,20 @@ pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
     let raw = match Seed(&budget).deserialize(serde_yaml::Deserializer::from_str(text)) {
         Ok(raw) => raw,
         Err(error) => {
-            malformed(&error, problems);
+            let (span, cause) = explain(&error);
+            malformed(text, span, cause, problems);
             return None;
         }
     };
+    if matches!(raw, Raw::Scalar(Tree::Null)) {
+        problems.error(Span { line: 1, column: 1, length: 0 }, "yaml", "the file is empty");
+        return None;
+    }
     let mut lockstep = Lockstep { events: Parser::new_from_str(text), problems };
     match lockstep.document(raw) {
         Ok(node) => Some(node),
         Err(Mismatch(span, message)) => {
-            problems.error(span, "yaml", "malformed YAML").cause(message);
+            malformed(text, span, message, problems);
             None
         }
     }
@@ -172,19 +177,29 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
     }
 }
 
-fn malformed(error: &serde_yaml::Error, problems: &mut Problems) {
+/// Takes the place and the words out of an error of serde_yaml.
+fn explain(error: &serde_yaml::Error) -> (Span, String) {
     let span = error
         .location()
         .map(|at| Span { line: at.line(), column: at.column(), length: usize::from(at.line() > 0) })
         .unwrap_or_default();
     let text = error.to_string();
-    let text = match text.as_str() {
-        "EOF while parsing a value" => "the file is empty",
-        text => text.find(" at line ").map_or(text, |end| &text[..end]),
+    let text = text.find(" at line ").map_or(text.as_str(), |end| &text[..end]);
+    let text = match text {
+        "EOF while parsing a value" => "there is nothing in it",
+        "recursion limit exceeded" => "it nests too deep, or an alias contains itself",
+        text => text,
     };
-    let found = problems.error(span, "yaml", "malformed YAML").cause(text);
-    if text.contains("flow mapping") || text.contains("did not find expected") {
-        found.help("a value that begins with `{{` has to stand in quotes: \"{{ … }}\"");
+    (span, text.to_owned())
+}
+
+fn malformed(text: &str, span: Span, cause: String, problems: &mut Problems) {
+    let found = problems.error(span, "yaml", "malformed YAML").cause(cause);
+    let line = span.line.checked_sub(1).and_then(|before| text.lines().nth(before)).unwrap_or_default();
+    if [": {{", "- {{", "[{{", ": *"].iter().any(|mark| line.contains(mark)) {
+        found.help("a value that begins with `{{`, `*` or `&` has to stand in quotes: \"{{ … }}\"");
+    } else if line.starts_with('\t') {
+        found.help("indent with spaces; YAML takes no tabs");
     }
 }
 
@@ -329,6 +344,11 @@ impl<'a> Lockstep<'a, '_> {
                 Tree::Map(entries.list)
             }
             (Raw::Scalar(_) | Raw::List(_) | Raw::Map(_), _) => return Err(disagree(span)),
+        };
+        // A map without braces begins with its first key.
+        let span = match &value {
+            Tree::Map(entries) if span.length == 0 => entries.first().map_or(span, |entry| entry.key_span),
+            _ => span,
         };
         Ok(Node { span, value })
     }

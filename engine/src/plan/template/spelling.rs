@@ -1,6 +1,7 @@
 //! Looks at the text of templates where minijinja gives no access to what it parsed.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use minijinja::ErrorKind;
 
@@ -200,6 +201,27 @@ fn unknown_in_expression(text: &str) -> Result<(), BadTemplate> {
         }
     }
     Ok(())
+}
+
+/// Adds the names in expressions that take a slice: minijinja leaves out what is sliced when it looks for names.
+pub(super) fn add_sliced(text: &str, paths: &mut BTreeSet<String>) {
+    for part in parts(&format!("{{{{{text}}}}}")).into_iter().chain(parts(text)) {
+        let (Part::Output(inside) | Part::Statement(inside)) = part else { continue };
+        let tokens = tokens(inside);
+        let has = |sign: &str| tokens.contains(&sign);
+        if !(has("[") && has(":")) {
+            continue;
+        }
+        for (index, root) in tokens.iter().enumerate() {
+            let alone = index.checked_sub(1).is_none_or(|before| tokens[before] != ".");
+            if alone && ["inputs", "vars", "site", "run", "steps", "result"].contains(root) {
+                let rest = tokens[index + 1..]
+                    .chunks_exact(2)
+                    .take_while(|pair| pair[0] == "." && pair[1].bytes().all(is_name));
+                paths.insert(rest.fold((*root).to_owned(), |path, pair| path + "." + pair[1]));
+            }
+        }
+    }
 }
 
 /// Cuts an expression into words and signs; strings are left out.
