@@ -48,7 +48,8 @@ impl Check {
         load::show(&loaded.compiled.warnings, &[&loaded.plan], global.colour());
         let plan = &loaded.compiled.plan;
         let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
-        let open = if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
+        let open =
+            if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
         println!("{} is valid: {} steps{open}", plan.name, plan.steps.len());
         Ok(())
     }

@@ -160,10 +160,8 @@ fn write(home: &Home, glance: &Glance, decision: &Decision) -> Result<(), Comman
     let mut events = Vec::new();
     match decision.event() {
         Some(event) => events.push(event),
-        None => events.push(Event::Ended {
-            ending: Ending::Aborted,
-            reason: format!("by {}: {}", decision.by, decision.reason),
-        }),
+        None => events
+            .push(Event::Ended { ending: Ending::Aborted, reason: format!("by {}: {}", decision.by, decision.reason) }),
     }
     journal.commit(events).map_err(|error| match error {
         JournalError::State(error) => CommandError::new(Exit::Usage, format!("this cannot be decided now: {error}"))

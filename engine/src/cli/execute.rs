@@ -91,8 +91,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
     let base = base_scope(&plan, &site.value, &run, &records);
-    let context =
-        Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base });
+    let context = Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base });
     let mut stops = signals::listen()?;
 
     let finish = Finish { global, run: &run };
@@ -224,7 +223,8 @@ impl Finish<'_> {
         };
         let calls = self.global.invocation();
         let text = summary::outcome(state, self.run.as_str(), ending, &calls);
-        let took = state.began().and_then(|began| Duration::try_from(crate::exec::clock::now().duration_since(began)).ok());
+        let took =
+            state.began().and_then(|began| Duration::try_from(crate::exec::clock::now().duration_since(began)).ok());
         let took = took.map(crate::report::phrase::span).unwrap_or_default();
         let head = format!("run {} on {}: {} after {took}", self.run, state.plan().name, word(ending));
         // Standard error may be closed; the exit status tells the same.

@@ -46,11 +46,14 @@ impl Graph {
         let loaded = load::compiled(&self.plan, self.site.as_deref(), &self.inputs, Mode::Check)
             .map_err(|error| load::report(error, global.colour()))?;
         let plan = &loaded.compiled.plan;
-        print!("{}", match self.output {
-            Form::Text => text(plan),
-            Form::Dot => dot(plan),
-            Form::Mermaid => mermaid(plan),
-        });
+        print!(
+            "{}",
+            match self.output {
+                Form::Text => text(plan),
+                Form::Dot => dot(plan),
+                Form::Mermaid => mermaid(plan),
+            }
+        );
         Ok(())
     }
 }
@@ -101,7 +104,9 @@ fn text(plan: &Plan) -> String {
 }
 
 fn dot(plan: &Plan) -> String {
-    let mut out = String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n");
+    let mut out = String::from(
+        "digraph plan {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n",
+    );
     for step in &plan.steps {
         let fill = match step.danger {
             Danger::Safe => "white",

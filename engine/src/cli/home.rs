@@ -167,8 +167,7 @@ impl Home {
             }
             return Ok(glance);
         }
-        let mut unfinished: Vec<Glance> =
-            self.glance_all()?.into_iter().filter(Glance::is_unfinished).collect();
+        let mut unfinished: Vec<Glance> = self.glance_all()?.into_iter().filter(Glance::is_unfinished).collect();
         match unfinished.len() {
             0 => Err(CommandError::new(Exit::Usage, "there is no unfinished run")
                 .hint("`requorum runs list` shows the runs there are")),

@@ -35,7 +35,8 @@ pub fn plan(named: &str) -> Result<Source, CommandError> {
         return Ok(Source { name: shipped.name, text: shipped.text.to_owned(), directory: None });
     }
     let names: Vec<String> = requorum_plans::all().into_iter().map(|plan| plan.name).collect();
-    let error = CommandError::new(Exit::Invalid, format!("there is no plan `{named}`, neither a file nor in the library"));
+    let error =
+        CommandError::new(Exit::Invalid, format!("there is no plan `{named}`, neither a file nor in the library"));
     Err(match diagnostic::nearest(named, names.iter().map(String::as_str)) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint("`requorum plans list` shows the library"),
@@ -48,11 +49,11 @@ pub fn site(path: &Path) -> Result<Source, CommandError> {
 }
 
 fn read(path: &Path, what: &str) -> Result<Source, CommandError> {
-    let text = fs::read(path)
-        .map_err(|error| CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {error}", path.display())))?;
-    let text = String::from_utf8(text).map_err(|_| {
-        CommandError::new(Exit::Invalid, format!("the {what} {} is not UTF-8 text", path.display()))
+    let text = fs::read(path).map_err(|error| {
+        CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {error}", path.display()))
     })?;
+    let text = String::from_utf8(text)
+        .map_err(|_| CommandError::new(Exit::Invalid, format!("the {what} {} is not UTF-8 text", path.display())))?;
     let absolute = std::path::absolute(path)?;
     let directory = absolute.parent().map(Path::to_path_buf);
     Ok(Source { name: path.display().to_string(), text, directory })

@@ -48,7 +48,8 @@ impl Plans {
             What::Show { plan } => print!("{}", load::plan(&plan)?.text),
             What::Copy { plan, to } => {
                 let source = load::plan(&plan)?;
-                let to = to.unwrap_or_else(|| PathBuf::from(format!("{}.yaml", plan.rsplit('/').next().unwrap_or(&plan))));
+                let to =
+                    to.unwrap_or_else(|| PathBuf::from(format!("{}.yaml", plan.rsplit('/').next().unwrap_or(&plan))));
                 let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&to).map_err(|error| {
                     CommandError::new(Exit::Usage, format!("cannot write {}: {error}", to.display()))
                         .hint("name a file that does not exist yet")

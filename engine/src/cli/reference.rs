@@ -14,7 +14,9 @@ pub fn render() -> String {
     for kind in catalog::all().iter().filter(|kind| !kind.is_check()) {
         one(&mut out, kind);
     }
-    out.push_str("\n## Checks\n\nA check only looks. It stands in `preflight`, `require`, `verify`, `probe` or `wait.until`.\n");
+    out.push_str(
+        "\n## Checks\n\nA check only looks. It stands in `preflight`, `require`, `verify`, `probe` or `wait.until`.\n",
+    );
     for kind in catalog::all().iter().filter(|kind| kind.is_check()) {
         one(&mut out, kind);
     }
@@ -41,7 +43,13 @@ fn one(out: &mut String, kind: &Kind) {
         for arg in kind.args {
             let needed = if arg.required { "required" } else { "" };
             let secret = if arg.secret { " May be a secret." } else { "" };
-            let _ = writeln!(out, "| `{}` | {} | {needed} | {}{secret} |", arg.name, type_name(arg.ty), arg.help.replace('|', "\\|"));
+            let _ = writeln!(
+                out,
+                "| `{}` | {} | {needed} | {}{secret} |",
+                arg.name,
+                type_name(arg.ty),
+                arg.help.replace('|', "\\|")
+            );
         }
     }
     for rule in kind.rules {
@@ -59,7 +67,9 @@ fn one(out: &mut String, kind: &Kind) {
             let _ = writeln!(out, "| `{}` | {} |", field.name, field.help.replace('|', "\\|"));
         }
     }
-    for (name, text) in [("Probe", kind.probe), ("Undo", kind.undo), ("Needs on the host", kind.needs), ("Source", kind.source)] {
+    for (name, text) in
+        [("Probe", kind.probe), ("Undo", kind.undo), ("Needs on the host", kind.needs), ("Source", kind.source)]
+    {
         if !text.is_empty() {
             let _ = writeln!(out, "\n{name}: {text}");
         }

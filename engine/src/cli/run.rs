@@ -109,8 +109,9 @@ impl Run {
         }
         let message = format!("plan `{}` is {danger} for cluster `{cluster}`, and nobody has confirmed it", plan.name);
         if !std::io::stdin().is_terminal() {
-            return Err(CommandError::new(Exit::Unconfirmed, message)
-                .hint(format!("give --confirm {cluster}, or --yes")));
+            return Err(
+                CommandError::new(Exit::Unconfirmed, message).hint(format!("give --confirm {cluster}, or --yes"))
+            );
         }
         eprintln!("{}: {}\n", plan.name, plan.title);
         for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {

@@ -80,7 +80,9 @@ impl Runs {
 fn find(home: &Home, named: Option<&str>) -> Result<Glance, CommandError> {
     match named {
         Some(name) => home.glance(&run_id(name)?),
-        None => home.glance_all()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs")),
+        None => {
+            home.glance_all()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs"))
+        }
     }
 }
 
@@ -197,4 +199,3 @@ fn took(glance: &Glance, record: &crate::run::record::Record) -> Option<Duration
     })?;
     Duration::try_from(record.at.duration_since(started.at)).ok()
 }
-

@@ -65,6 +65,10 @@ struct Save {
 
 #[async_trait]
 impl Action for Save {
+    fn contained(&self) -> bool {
+        false
+    }
+
     fn preview(&self, reader: &Reader<'_>) -> Preview {
         let from = match &self.member {
             Members::All => "a healthy follower".to_owned(),

@@ -69,6 +69,7 @@ pub const WRITE: Kind = Kind {
     needs: "sha256sum, stat, readlink",
     source: "UK8S recovery notes, etcd.conf; kubelet documentation, static pods (hidden files are not loaded)",
     make: Make::Action(|args| Ok(Box::new(WriteFile::from_args(args)?))),
+    ..Kind::BLANK
 };
 
 /// `file.copy`

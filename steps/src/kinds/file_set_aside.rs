@@ -34,6 +34,7 @@ pub const SET_ASIDE: Kind = Kind {
         ),
     ],
     effect: Effect::Probed,
+    lasting: true,
     danger: Danger::Destructive,
     result: &[
         Field { name: "path", help: "The path as given." },

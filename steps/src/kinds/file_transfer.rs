@@ -173,6 +173,10 @@ impl Fetch {
 
 #[async_trait]
 impl Action for Fetch {
+    fn contained(&self) -> bool {
+        false
+    }
+
     fn preview(&self, _: &Reader<'_>) -> Preview {
         Preview { command: format!("fetch {} to {}", self.path, self.to.display()) }
     }

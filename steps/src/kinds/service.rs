@@ -58,6 +58,7 @@ pub const STOP: Kind = Kind {
     seat: Seat::Host,
     args: &[SERVICE],
     effect: Effect::Probed,
+    lasting: true,
     danger: Danger::Disruptive,
     result: RESULT,
     probe: "It does not run and is held down.",
