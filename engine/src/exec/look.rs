@@ -8,8 +8,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::context::{self, Context};
-use crate::plan::compiled::CheckUse;
-use crate::plan::template::Scope;
+use crate::plan::compiled::{CheckUse, Subject};
+use crate::plan::template::{self, Scope};
 use crate::run::record::{Finding, ItemId};
 
 /// The bound for one look of a check, beyond the bounds of the calls that it makes.
@@ -48,39 +48,33 @@ async fn settle_one(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec
     }
 }
 
-/// Looks at a check once, on each host that it names.
+/// Looks at a check once, on each host that it names. Its arguments are rendered for each host, which is their `host`.
 pub async fn look(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec<Finding> {
-    let (hosts, args) = match prepare(context, check, spot) {
-        Ok(prepared) => prepared,
+    let hosts = match hosts(check, spot) {
+        Ok(hosts) => hosts,
         Err(fault) => return vec![finding(check, spot, None, Err(fault))],
     };
-    let looks = hosts.into_iter().map(|host| {
-        let args = &args;
-        async move {
-            let outcome = look_once(context, check, args, host.as_ref()).await;
-            finding(check, spot, host, outcome)
-        }
+    let looks = hosts.into_iter().map(|host| async move {
+        let outcome = look_once(context, check, spot, host.as_ref()).await;
+        finding(check, spot, host, outcome)
     });
     join_all(looks).await
 }
 
-/// Renders the arguments and says on which hosts to look; one `None` where the check has no host.
-fn prepare(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Result<(Vec<Option<HostName>>, Value), Fault> {
-    let kind = context::kind(&check.kind)?;
-    let mut args = context.render_args(kind, &check.args, spot.scope)?;
-    if kind.seat != Seat::Host {
-        return Ok((vec![spot.host.cloned()], args));
+/// Says on which hosts to look; one `None` where the check has no host.
+fn hosts(check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Option<HostName>>, Fault> {
+    if context::kind(&check.kind)?.seat != Seat::Host {
+        return Ok(vec![None]);
     }
-    let named = args.as_object_mut().and_then(|args| args.remove("hosts"));
-    let hosts = match named {
-        None => vec![spot.host.cloned()],
-        Some(named) => host_names(&named)?.into_iter().map(Some).collect(),
-    };
-    if hosts.contains(&None) {
+    if let Some(named) = check.args.get("hosts") {
+        let named = template::render(named, spot.scope).map_err(|error| context::bad_template(&error))?;
+        return Ok(host_names(&named)?.into_iter().map(Some).collect());
+    }
+    if spot.host.is_none() {
         return Err(Fault::refused(format!("`{}` looks at a host, and none is given", check.kind))
             .hint("give it `hosts`, or use it in a step with `on`"));
     }
-    Ok((hosts, args))
+    Ok(vec![spot.host.cloned()])
 }
 
 /// Reads host names out of a host, a name, or a list of either.
@@ -98,10 +92,17 @@ pub fn host_names(value: &Value) -> Result<Vec<HostName>, Fault> {
 async fn look_once(
     context: &Context,
     check: &CheckUse,
-    args: &Value,
+    spot: &Spot<'_>,
     host: Option<&HostName>,
 ) -> Result<Observation, Fault> {
-    let made = context.check(context::kind(&check.kind)?, args)?;
+    let kind = context::kind(&check.kind)?;
+    let mut args = check.args.clone();
+    let named = args.as_object_mut().and_then(|args| args.remove("hosts"));
+    let args = match host.filter(|_| named.is_some()) {
+        Some(host) => context.render_args(kind, &args, &spot.scope.clone().subject(&Subject::Host(host.clone())))?,
+        None => context.render_args(kind, &args, spot.scope)?,
+    };
+    let made = context.check(kind, &args)?;
     let reader = context.world.reader(host);
     match tokio::time::timeout(ONE_LOOK, made.observe(&reader)).await {
         Ok(outcome) => outcome,

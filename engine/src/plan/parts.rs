@@ -134,7 +134,16 @@ impl Compiler<'_, '_> {
 
     fn check(&mut self, decl: &CheckDecl<'_>, around: Around<'_>) -> CheckUse {
         let kind = decl.check.kind;
-        let args = self.arguments(&decl.check, around);
+        // What a check looks at host by host may use `host`, also where the step or the preflight has none.
+        let looked_at = decl.check.args.get("hosts").filter(|_| kind.seat == Seat::Host);
+        let looked_at = looked_at.map(|node| self.hosts_looked_at(node, around));
+        let args = match &looked_at {
+            Some(items) => {
+                let here = Here { subjects: Subjects::Hosts, ..around.here };
+                self.arguments(&decl.check, Around { here, items })
+            }
+            None => self.arguments(&decl.check, around),
+        };
         if kind.seat == Seat::Host && decl.check.args.get("hosts").is_none() {
             match around.here.subjects {
                 Subjects::Hosts | Subjects::Unknown => {}
@@ -161,6 +170,21 @@ impl Compiler<'_, '_> {
             message,
             place: self.place(decl.span),
         }
+    }
+
+    /// Returns the hosts that a check names, as far as they are known before the run.
+    fn hosts_looked_at(&mut self, node: &Node, around: Around<'_>) -> Vec<Item> {
+        // What is wrong with it is reported with the other arguments.
+        let mut unreported = Problems::new(self.problems.file());
+        let prepared = self.names.prepare(node, around.here, &mut unreported);
+        let value = fill(&prepared.value, node, self.names.scope(), &mut unreported);
+        let elements = match value {
+            Value::Array(elements) => elements,
+            other => vec![other],
+        };
+        let Some(site) = self.site else { return Vec::new() };
+        let hosts = elements.iter().filter_map(|element| host_of(element, site));
+        hosts.map(|host| Item { key: ItemKey::from(&host), subject: Subject::Host(host) }).collect()
     }
 
     /// Checks the arguments of a kind for every item, and returns them as the plan keeps them.
@@ -331,6 +355,10 @@ impl Compiler<'_, '_> {
         };
         let on_hosts = decl.action.is_some_and(|used| used.kind.seat == Seat::Host);
         if elements.is_empty() {
+            // An author who wrote `when` has thought of sites where there is nothing to do.
+            if decl.when.is_some() {
+                return (Some(Vec::new()), Subjects::Unknown);
+            }
             self.problems
                 .warning(node.span, "no-items", "`on` is empty, so the step does nothing")
                 .help("is the role right, and are there hosts that have it and are not lost?");
