@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use requorum_steps::capsule::Holder;
-use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, World, catalog};
+use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, Type, World, catalog};
 use serde_json::Value;
 
 use super::secrets::Secrets;
@@ -75,7 +75,12 @@ impl Entry {
 /// Returns the steps whose outputs or results the templates of a step use.
 fn steps_read_by(step: &Step) -> impl Iterator<Item = String> {
     let mut names = template::steps_in(&step.args);
-    names.extend(step.when.iter().flat_map(|when| template::steps_in_expression(when)));
+    let expressions = catalog::find(&step.kind).into_iter().flat_map(|kind| kind.args);
+    let expressions = expressions.filter(|arg| arg.ty == Type::Expression);
+    let expressions = expressions.filter_map(|arg| step.args.get(arg.name)?.as_str());
+    for expression in expressions.chain(step.when.as_deref()) {
+        names.extend(template::steps_in_expression(expression));
+    }
     for text in [Some(&step.title), step.confirm.as_ref()].into_iter().flatten() {
         names.extend(template::steps_in(&Value::String(text.clone())));
     }
