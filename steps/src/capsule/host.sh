@@ -379,7 +379,7 @@ greet() {
     [ -d "$near" ] && [ -w "$near" ] && [ -x "$near" ] ||
         refuse "$(id -un) cannot write below $near, where the capsules go ($root): set 'become: sudo' or another capsule_root"
     setsid true || refuse "'setsid' does not work"
-    sync "$near" || refuse "'sync FILE' does not work: coreutils 8.24 or busybox is needed"
+    sync "$near" || refuse "'sync $near' fails: coreutils 8.24 or busybox and a disk without errors are needed"
     read -r now </proc/sys/kernel/random/boot_id
     if in_memory "$near"; then memory=1; else memory=0; fi
     say hello "$now" "$(id -un)" "$memory" "$(date +%s)" "$(date +%N)"

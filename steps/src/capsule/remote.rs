@@ -91,7 +91,7 @@ impl<'w> HostCapsules<'w> {
     pub(crate) async fn raise_fence(&self, holder: &Holder, take_over: bool) -> Result<(), Fault> {
         let (epoch, label) = (holder.epoch.to_string(), one_line(&holder.label));
         let how = if take_over { "take-over" } else { "raise" };
-        let args = [self.root(), &holder.cluster, holder.run.as_str(), &epoch, &holder.token, &label, how];
+        let args = [self.root(), self.cluster(), holder.run.as_str(), &epoch, &holder.token, &label, how];
         match self.ask("fence-raise", &args).await? {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
@@ -101,7 +101,7 @@ impl<'w> HostCapsules<'w> {
     /// Marks the fence as finished.
     pub(crate) async fn lower_fence(&self, holder: &Holder) -> Result<(), Fault> {
         let epoch = holder.epoch.to_string();
-        let args = [self.root(), &holder.cluster, holder.run.as_str(), &epoch, &holder.token];
+        let args = [self.root(), self.cluster(), holder.run.as_str(), &epoch, &holder.token];
         match self.ask("fence-lower", &args).await? {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
@@ -135,6 +135,10 @@ impl<'w> HostCapsules<'w> {
     /// Launching is the same call as following: an attempt that has begun is followed, whoever asks. So a launch whose answer
     /// was lost is simply made again, and only when the host cannot be asked for [`RECONNECT`] is the outcome in doubt.
     pub(crate) async fn run(&self, attempt: &AttemptId, holder: &Holder, script: &Script) -> Result<Output, Fault> {
+        if holder.run != attempt.run || holder.cluster != self.cluster() {
+            let whose = format!("run {} of {}", holder.run, holder.cluster);
+            return Err(self.on(Fault::refused(format!("the attempt {attempt} does not belong to {whose}"))));
+        }
         let mut lost: Option<(Instant, bool)> = None;
         loop {
             let why = match self.launch(attempt, holder, script).await {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use requorum_steps::site::{Become, EtcdAccess, Host, Identity, SshAccess};
 use requorum_steps::world::Settings;
-use requorum_steps::{HostName, Site, World};
+use requorum_steps::{AttemptId, HostName, Site, World};
 
 /// An sshd that listens on a free port of 127.0.0.1.
 pub struct Sshd {
@@ -121,6 +121,11 @@ impl Sshd {
         }
     }
 
+    /// The directory of an attempt on the host.
+    pub fn capsule(&self, attempt: &AttemptId) -> PathBuf {
+        self.root().join("testbed").join(attempt.run.as_str()).join(attempt.directory())
+    }
+
     /// A new world of that site: what a new process would have.
     pub fn world(&self) -> World {
         self.world_of(self.site())
@@ -129,7 +134,7 @@ impl Sshd {
     pub fn world_of(&self, site: Site) -> World {
         let settings = Settings {
             local_capsules: self.path("local"),
-            supervisor: "/bin/false".into(),
+            supervisor: "/nonexistent".into(),
             call_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(5),
         };
