@@ -92,7 +92,6 @@ pub static RESTORE: Kind = Kind {
         bump_needs_mark(restore.bump_revision, restore.mark_compacted)?;
         Ok(Box::new(restore))
     }),
-    ..Kind::BLANK
 };
 
 #[derive(Deserialize)]

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 pub use bolt::Damage;
 
 /// The length of the hash at the end.
-const TRAILER: u64 = 32;
+const TRAILER: usize = 32;
 /// The size of a bbolt file is a multiple of this.
 const SECTOR: u64 = 512;
 
@@ -83,10 +83,10 @@ pub fn verify(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
     let size = file.metadata()?.len();
     let has_trailer = match size % SECTOR {
         0 if size > 0 => false,
-        TRAILER if size > TRAILER => true,
+        rest if rest == TRAILER as u64 && size > rest => true,
         _ => return Err(SnapshotError::CutOff(size)),
     };
-    let body = if has_trailer { size - TRAILER } else { size };
+    let body = if has_trailer { size - TRAILER as u64 } else { size };
     // The hash is read in the order of the file, the database in the order of its keys: side by side, on one cache.
     let (hashed, walked) = std::thread::scope(|scope| {
         let walk = scope.spawn(|| facts::collect(&file, body));
@@ -122,7 +122,7 @@ fn hash(mut file: File, body: u64, has_trailer: bool) -> Result<String, Snapshot
     }
     if has_trailer {
         let computed = hasher.clone().finalize();
-        let mut stored = [0; TRAILER as usize];
+        let mut stored = [0; TRAILER];
         file.read_exact(&mut stored)?;
         if computed.as_slice() != stored {
             return Err(SnapshotError::WrongHash { computed: hex::encode(computed), stored: hex::encode(stored) });

@@ -75,7 +75,7 @@ impl<'w> Reader<'w> {
         let link = if let Some(link) = self.world.etcd.known(&host.name) {
             link
         } else {
-            let link = self.link(host, member).await.map_err(|fault| fault.on(&host.name))?;
+            let link = Box::pin(self.link(host, member)).await.map_err(|fault| fault.on(&host.name))?;
             self.world.etcd.remember(&host.name, &link);
             link
         };

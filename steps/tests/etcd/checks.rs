@@ -1,6 +1,8 @@
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use crate::server::{Cluster, host_name, observe, try_observe};
+use crate::server::{Cluster, host_name, observe, try_observe, writer};
 use requorum_steps::FaultKind;
 use requorum_steps::transport::etcd::quorum;
 
@@ -72,6 +74,48 @@ async fn a_lost_quorum_is_told_and_statuses_still_answer() {
     assert!(!unhealthy.holds, "{unhealthy:?}");
     cluster.start_member("cp2");
     cluster.wait_for(&world, "etcd.healthy", json!({ "members": ["cp1", { "name": "cp2" }] })).await;
+}
+
+#[tokio::test]
+async fn a_writer_changes_membership_leader_and_history() {
+    let cluster = Cluster::start(&ALL);
+    let world = cluster.world();
+    cluster.wait_for(&world, "etcd.healthy", json!({})).await;
+    cluster.fill("cp1", 60).await;
+    cluster.wait_for(&world, "etcd.same_hash", json!({})).await;
+    let here = writer(&world, None, "change", 1);
+    let mut ids = Vec::new();
+    let mut leader = None;
+    for name in ALL {
+        let etcd = here.etcd(&host_name(name)).await.unwrap();
+        let status = etcd.reader().status().await.unwrap();
+        ids.push(status.member_id);
+        if status.leader == status.member_id {
+            leader = Some((etcd, status));
+        }
+    }
+    let (etcd, status) = leader.unwrap();
+    etcd.compact(status.revision, Duration::from_secs(10)).await.unwrap();
+    etcd.defragment(Duration::from_secs(10)).await.unwrap();
+    assert_eq!(etcd.reader().hash_kv(0).await.unwrap().compact_revision, status.revision);
+    etcd.disarm_no_space(status.member_id).await.unwrap();
+    assert_eq!(etcd.reader().alarms().await.unwrap(), []);
+    // etcd wants its members connected for 5 s before it changes the membership.
+    let start = Instant::now();
+    let (added, list) = loop {
+        match etcd.member_add(&["http://127.0.0.1:1".to_owned()], true).await {
+            Ok(added) => break added,
+            Err(fault) => assert!(fault.kind == FaultKind::Refused && start.elapsed().as_secs() < 20, "{fault:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    assert!(added.is_learner && list.contains(&added) && list.len() == 4, "{list:?}");
+    let fault = etcd.member_promote(added.id).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Refused, "it was never started: {fault:?}");
+    assert_eq!(etcd.member_remove(added.id).await.unwrap().len(), 3);
+    let other = ids.into_iter().find(|id| *id != status.member_id).unwrap();
+    etcd.move_leader(other).await.unwrap();
+    assert_eq!(etcd.reader().status().await.unwrap().leader, other);
 }
 
 #[tokio::test]

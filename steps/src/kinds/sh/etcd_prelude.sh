@@ -39,19 +39,21 @@ sync_tree() { find "$1" -exec sync {} +; }
 find_tools() {
     for setting in $(env | sed -n 's/^\(ETCD_[A-Z0-9_]*\)=.*/\1/p; s/^\(ETCDCTL_[A-Z0-9_]*\)=.*/\1/p'); do unset "$setting"; done
     export ETCDCTL_API=3
+    tool=
+    # The site's directory first, for both: a tool of another version must not slip in from PATH.
+    for candidate in ${1:+"$1/etcdutl" "$1/etcdctl"} etcdutl etcdctl; do
+        if command -v "$candidate" >/dev/null; then
+            tool=$candidate
+            break
+        fi
+    done
+    [ -n "$tool" ] || refuse "neither etcdutl nor etcdctl is on this host" "one of them in ${1:-PATH}" "$PATH" "set \`etcd.bin_dir\` of the host in the site"
     PATH=${1:+$1:}$PATH
-    if command -v etcdutl >/dev/null; then
-        tool=etcdutl
-    elif command -v etcdctl >/dev/null; then
-        tool=etcdctl
-    else
-        refuse "neither etcdutl nor etcdctl is on this host" "one of them in ${1:-PATH}" "$PATH" "set \`etcd.bin_dir\` of the host in the site"
-    fi
-    version=$($tool version 2>/dev/null | sed -n 's/.*version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
-    usage=$($tool snapshot restore --help 2>&1)
+    version=$("$tool" version 2>/dev/null | sed -n 's/.*version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
+    usage=$("$tool" snapshot restore --help 2>&1)
     case $usage in
     *--data-dir*) ;;
-    *) refuse "$tool $version cannot restore a snapshot" "etcdutl from etcd 3.6 on" "$(printf %s "$usage" | tail -n 3)" "put etcdutl beside it" ;;
+    *) refuse "${tool##*/} $version cannot restore a snapshot" "etcdutl from etcd 3.6 on" "$(printf %s "$usage" | tail -n 3)" "put etcdutl beside it" ;;
     esac
     case $usage in *--bump-revision*) bumps=yes ;; *) bumps=no ;; esac
 }
@@ -72,7 +74,7 @@ restore() {
     [ "$bumps" = yes ] || bumped=0 mark=false
     [ "$bumped" = 0 ] || set -- "$@" --bump-revision "$bumped"
     [ "$mark" = false ] || set -- "$@" --mark-compacted
-    $tool snapshot restore "$snapshot_file" "$@" >&2
+    "$tool" snapshot restore "$snapshot_file" "$@" >&2
 }
 
 # A number of the tool's JSON, by its key.

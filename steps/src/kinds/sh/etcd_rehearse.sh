@@ -43,7 +43,7 @@ mkdir "$scratch" && cd "$scratch" || fail "$scratch cannot be made"
 url=http://127.0.0.1:1 # nobody is ever asked there: a member has to have an address
 restore "$snapshot" "$bump" "$mark" --data-dir data --name rehearsal --initial-cluster "rehearsal=$url" \
     --initial-advertise-peer-urls "$url" --initial-cluster-token "rehearsal-$tag" ||
-    fail "$tool $version could not restore $snapshot" "a snapshot that is whole and fits this version" "" "nothing was touched; bring another snapshot"
+    fail "${tool##*/} $version could not restore $snapshot" "a snapshot that is whole and fits this version" "" "nothing was touched; bring another snapshot"
 
 etcd --name rehearsal --data-dir data --listen-client-urls unix://client:0 --advertise-client-urls "$url" \
     --listen-peer-urls unix://peer:0 --initial-advertise-peer-urls "$url" --initial-cluster "rehearsal=$url" >log 2>&1 &

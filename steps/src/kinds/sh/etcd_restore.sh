@@ -27,9 +27,9 @@ rm -rf -- "$scratch" ${wal_scratch:+"$wal_scratch"}
 set -- --data-dir "$scratch" --name "$name" --initial-advertise-peer-urls "$peers" --initial-cluster "$cluster" --initial-cluster-token "$token"
 restore "$snapshot" "$bump" "$mark" "$@" ${wal_scratch:+--wal-dir "$wal_scratch"} || {
     rm -rf -- "$scratch" ${wal_scratch:+"$wal_scratch"}
-    fail "$tool $version could not restore $snapshot" "a snapshot that is whole and fits this version" "" "the data directory was not touched; bring another snapshot"
+    fail "${tool##*/} $version could not restore $snapshot" "a snapshot that is whole and fits this version" "" "the data directory was not touched; bring another snapshot"
 }
-revision=$($tool snapshot status "$snapshot" -w json 2>/dev/null | number revision)
+revision=$("$tool" snapshot status "$snapshot" -w json 2>/dev/null | number revision)
 
 # Owner, mode and label as before; without a model, as the directory itself or the one that holds it.
 model=$like
@@ -47,7 +47,7 @@ done
     say token "$token"
     say data_dir "$data"
     say id "$(identity "$made")"
-    say tool "$tool"
+    say tool "${tool##*/}"
     say version "$version"
     say bumped "$bumped"
     say revision "$((${revision:-0} + bumped))"

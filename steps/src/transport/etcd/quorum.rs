@@ -78,7 +78,7 @@ async fn ask<'w>(reader: &Reader<'w>, host: &'w Host) -> Seen<'w> {
         let serves = !status.is_learner && etcd.read_linearizable().await.is_ok();
         Ok((status, listed, serves))
     };
-    match told.await {
+    match Box::pin(told).await {
         Ok((status, listed, serves)) => Seen { host, status: Ok((status, listed)), serves },
         Err(fault) => Seen { host, status: Err(fault), serves: false },
     }

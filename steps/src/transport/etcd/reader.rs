@@ -68,6 +68,18 @@ pub struct Listed {
     pub is_learner: bool,
 }
 
+impl From<&etcd_client::Member> for Listed {
+    fn from(member: &etcd_client::Member) -> Self {
+        Self {
+            id: member.id(),
+            name: member.name().to_owned(),
+            peer_urls: member.peer_urls().to_vec(),
+            client_urls: member.client_urls().to_vec(),
+            is_learner: member.is_learner(),
+        }
+    }
+}
+
 /// The hash of a member's keys, all revisions from the last compaction to one revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HashKv {
@@ -132,14 +144,7 @@ impl<'w> EtcdReader<'w> {
     pub async fn members(&self) -> Result<Vec<Listed>, Fault> {
         let mut client = self.client.clone();
         let answer = self.call("member list", client.member_list()).await?;
-        let listed = answer.members().iter().map(|member| Listed {
-            id: member.id(),
-            name: member.name().to_owned(),
-            peer_urls: member.peer_urls().to_vec(),
-            client_urls: member.client_urls().to_vec(),
-            is_learner: member.is_learner(),
-        });
-        Ok(listed.collect())
+        Ok(answer.members().iter().map(Listed::from).collect())
     }
 
     /// Reads a key with the agreement of a majority, as `etcdctl endpoint health` does. Being refused for want of
@@ -231,7 +236,8 @@ impl<'w> EtcdReader<'w> {
         within: Duration,
         call: impl Future<Output = Result<T, etcd_client::Error>>,
     ) -> Result<T, Trouble> {
-        let trouble = match tokio::time::timeout(within, call).await {
+        // Boxed: the client's calls are large, and every future above would be as large.
+        let trouble = match tokio::time::timeout(within, Box::pin(call)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => words::explain(&error),
             Err(_) => Trouble::silent(within.as_secs_f32()),

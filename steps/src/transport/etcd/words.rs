@@ -115,6 +115,14 @@ fn from_status(message: &str, code: &str) -> Trouble {
         )
         .hint("use a client certificate whose common name is an etcd user");
     }
+    if has("unhealthy cluster") || has("not enough started members") {
+        return Trouble::new(FaultKind::Refused, "refuses to change its membership: a quorum would not be safe")
+            .hint("members must have been connected for 5 s, and those that are started must keep a majority: wait, then retry");
+    }
+    if has("can only promote a learner member which is in sync") {
+        return Trouble::new(FaultKind::Refused, "refuses to promote the learner: it has not caught up")
+            .hint("wait until its revision is near the leader's, then retry");
+    }
     if code == "Cancelled" && !has("etcdserver") {
         return Trouble::closed();
     }
@@ -131,10 +139,8 @@ fn from_causes(error: &(dyn StdError + 'static)) -> Option<Trouble> {
         if let Some(tls) = cause.downcast_ref::<TlsError>() {
             return Some(from_tls(tls));
         }
-        if let Some(io) = cause.downcast_ref::<io::Error>() {
-            if let Some(trouble) = from_io(io) {
-                return Some(trouble);
-            }
+        if let Some(trouble) = cause.downcast_ref::<io::Error>().and_then(from_io) {
+            return Some(trouble);
         }
         next = cause.source();
     }
@@ -143,10 +149,8 @@ fn from_causes(error: &(dyn StdError + 'static)) -> Option<Trouble> {
 
 fn from_io(error: &io::Error) -> Option<Trouble> {
     // The source of an `io::Error` is the source of what it wraps: what it wraps has to be asked for itself.
-    if let Some(inner) = error.get_ref() {
-        if let Some(trouble) = from_causes(inner) {
-            return Some(trouble);
-        }
+    if let Some(trouble) = error.get_ref().and_then(|inner| from_causes(inner)) {
+        return Some(trouble);
     }
     if let Some((_, alert)) = error.to_string().split_once("received fatal alert: ") {
         return Some(from_alert(alert));
@@ -264,6 +268,7 @@ mod tests {
             ("etcdserver: no leader", "no leader"),
             ("etcdserver: request timed out", "majority"),
             ("etcdserver: permission denied", "permission"),
+            ("etcdserver: unhealthy cluster", "membership"),
             ("etcdserver: mvcc: required revision has been compacted", "compacted"),
         ] {
             let trouble = from_status(message, "Unavailable");
