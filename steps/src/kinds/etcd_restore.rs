@@ -12,6 +12,7 @@ use crate::args::{self, Arg, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
+use crate::site::Service;
 use crate::world::{Reader, Script, Writer};
 
 const RESTORE_SCRIPT: &str = include_str!("sh/etcd_restore.sh");
@@ -70,7 +71,7 @@ pub static RESTORE: Kind = Kind {
         Arg::optional(
             "like",
             Type::Path,
-            "A file or directory whose owner and SELinux label the data gets, such as the data that was set aside; default: the owner of the data directory, or of the one that holds it.",
+            "A file or directory whose owner and SELinux label the data gets, such as the data that was set aside. Where it is left out or not there: as the data directory, else the user of the systemd unit, else as the directory that holds it.",
         ),
     ],
     rules: &[args::Rule::AtMostOne(&["initial_cluster", "members"])],
@@ -92,6 +93,7 @@ pub static RESTORE: Kind = Kind {
         bump_needs_mark(restore.bump_revision, restore.mark_compacted)?;
         Ok(Box::new(restore))
     }),
+    ..Kind::BLANK
 };
 
 #[derive(Deserialize)]
@@ -119,11 +121,17 @@ struct Settled {
     peer_urls: String,
     initial_cluster: String,
     bin_dir: String,
+    /// The unit that runs it; empty where systemd does not.
+    unit: String,
 }
 
 impl Restore {
     fn settle(&self, reader: &Reader<'_>) -> Result<Settled, Fault> {
-        let (_, member) = member(reader)?;
+        let (host, member) = member(reader)?;
+        let unit = match reader.site().service(host, &member.service) {
+            Service::Systemd { unit } => unit,
+            Service::StaticPod { .. } | Service::Command { .. } => String::new(),
+        };
         let name = self.name.clone().unwrap_or_else(|| member.name.clone());
         let peer_urls = self.peer_urls.as_ref().unwrap_or(&member.peer_urls);
         let initial_cluster = match &self.initial_cluster {
@@ -145,6 +153,7 @@ impl Restore {
             peer_urls: peer_urls.join(","),
             initial_cluster,
             bin_dir: member.bin_dir.clone().unwrap_or_default(),
+            unit,
         })
     }
 
@@ -168,6 +177,7 @@ impl Restore {
                 settled.bin_dir,
                 self.like.clone().unwrap_or_default(),
                 tag,
+                settled.unit,
             ],
         )
     }
@@ -206,7 +216,10 @@ impl Action for Restore {
         if let Some(wal_dir) = &self.wal_dir {
             words.extend(["--wal-dir", wal_dir]);
         }
-        Preview { command: shell_words::join(words) }
+        let command = shell_words::join(words);
+        // Which tool and flags the host has is only known there.
+        let note = "# etcdctl where there is no etcdutl; a bump only where the tool has it";
+        Preview { command: format!("{command}  {note}") }
     }
 
     async fn probe(&self, reader: &Reader<'_>, _before: &Value) -> Result<Probe, Fault> {

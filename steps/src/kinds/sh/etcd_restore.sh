@@ -1,7 +1,7 @@
 # Restores a snapshot as the data directory of one member.
 snapshot=$1 data=$2 wal=$3 name=$4 peers=$5 cluster=$6 token=$7 bump=$8 mark=$9
 shift 9
-bin=$1 like=$2 tag=$3
+bin=$1 like=$2 tag=$3 unit=$4
 record=$REQUORUM_ATTEMPT/etcd-restore
 
 find_tools "$bin"
@@ -11,7 +11,8 @@ for place in "$data" ${wal:+"$wal"}; do
     held=$(contents "$place")
     [ -z "$held" ] || refuse "$place is not empty" "an absent or empty directory" "$(printf %s "$held" | head -n 5)" "stop etcd and set it aside first: nothing is overwritten"
 done
-[ -z "$like" ] || exists "$like" || refuse "there is nothing at $like to copy the owner from" "" "" "name what was set aside, or leave \`like\` out"
+# A lost disk leaves nothing to copy the owner from.
+[ -z "$like" ] || exists "$like" || like=
 
 # A mount point, or a directory in which something is kept, cannot be replaced: the data moves into it.
 if [ -d "$data" ] && { is_mount_point "$data" || [ -n "$(ls -A "$data")" ]; }; then
@@ -31,11 +32,19 @@ restore "$snapshot" "$bump" "$mark" "$@" ${wal_scratch:+--wal-dir "$wal_scratch"
 }
 revision=$("$tool" snapshot status "$snapshot" -w json 2>/dev/null | number revision)
 
-# Owner, mode and label as before; without a model, as the directory itself or the one that holds it.
+# Owner, mode and label as before; without a model, as the directory itself, the user of the unit, or the one that holds it.
 model=$like
-[ -n "$model" ] || if [ -d "$data" ]; then model=$data; else model=$parent; fi
+[ -n "$model" ] || ! [ -d "$data" ] || model=$data
+owner=
+if [ -z "$model" ]; then
+    model=$parent
+    user=$([ -z "$unit" ] || systemctl show --property User --value -- "$unit" 2>/dev/null)
+    [ -z "$user" ] || owner=$(id -u "$user"):$(id -g "$user") ||
+        fail "the owner of the data cannot be found" "the user $user of the unit $unit"
+fi
+[ -n "$owner" ] || owner=$(stat -c %u:%g "$model")
 for place in "$scratch" ${wal_scratch:+"$wal_scratch"}; do
-    chown -R "$(stat -c %u:%g "$model")" "$place" && chmod 0700 "$place" || fail "the owner of $place cannot be set" "that of $model"
+    chown -R "$owner" "$place" && chmod 0700 "$place" || fail "the owner of $place cannot be set" "$owner"
     if command -v selinuxenabled >/dev/null && selinuxenabled && [ -n "$like" ]; then
         chcon -R --reference="$like" "$place" || fail "the SELinux label of $place cannot be set" "that of $like"
     fi
@@ -60,8 +69,8 @@ fi
 [ "$target" != "$data" ] || ! [ -d "$data" ] || rmdir "$data" || fail "$data cannot be replaced" "an empty directory"
 mv "$made" "$target" && sync "$(dirname "$target")" || fail "$made cannot be renamed" "it becomes $target"
 [ "$target" = "$data" ] || {
-    chmod 0700 "$data" && chown "$(stat -c %u:%g "$model")" "$data" && rmdir "$scratch" && sync "$data"
-} || fail "$data cannot be finished" "mode 0700 and the owner of $model"
+    chmod 0700 "$data" && chown "$owner" "$data" && rmdir "$scratch" && sync "$data"
+} || fail "$data cannot be finished" "mode 0700 and the owner $owner"
 if [ -z "$like" ] && command -v selinuxenabled >/dev/null && selinuxenabled && command -v restorecon >/dev/null; then
     restorecon -R "$data" ${wal:+"$wal"} || fail "the SELinux label of $data cannot be set"
 fi
