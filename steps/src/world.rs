@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
 use crate::capsule::here::LocalCapsules;
@@ -31,6 +32,25 @@ pub enum Stdin {
     Secret(Zeroizing<Vec<u8>>),
     /// The content of a file of this machine, streamed.
     File(PathBuf),
+}
+
+impl Stdin {
+    /// Writes it to a command, which need not read it: that it stopped reading is no error.
+    pub(crate) async fn feed(&self, to: Option<impl AsyncWrite + Unpin>) {
+        let Some(mut to) = to else { return };
+        let written = match self {
+            Self::Empty => Ok(()),
+            Self::Bytes(bytes) => to.write_all(bytes).await,
+            Self::Secret(bytes) => to.write_all(bytes).await,
+            Self::File(path) => match tokio::fs::File::open(path).await {
+                Ok(mut file) => tokio::io::copy(&mut file, &mut to).await.map(drop),
+                Err(error) => Err(error),
+            },
+        };
+        if let Err(error) = written {
+            tracing::debug!(%error, "a command did not read its whole standard input");
+        }
+    }
 }
 
 /// A command for a POSIX shell.
@@ -257,14 +277,14 @@ impl<'w> Reader<'w> {
 
     /// Reads a small file: a path of this machine, or `HOST:/path`, through `become`. At most 1 MiB.
     pub async fn read(&self, place: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
-        let (host, path) = match place.split_once(":/") {
-            Some((name, rest)) if HostName::new(name).is_ok() => (
-                Some(self.world.host(&HostName::new(name).map_err(|error| Fault::refused(error.to_string()))?)?),
-                format!("/{rest}"),
-            ),
-            Some(_) | None => (None, place.to_owned()),
+        let (name, path) = match place.split_once(':') {
+            Some((name, path)) if path.starts_with('/') => (HostName::new(name).ok(), path),
+            Some(_) | None => (None, place),
         };
-        look::read(self.world, host, &path).await
+        match name {
+            Some(name) => look::read(self.world, Some(self.world.host(&name)?), path).await,
+            None => look::read(self.world, None, place).await,
+        }
     }
 }
 

@@ -51,6 +51,10 @@ async fn a_command_leaves_its_status_and_output() {
     assert!(output.stderr.starts_with(b"problem\n/"), "{output:?}");
     assert_eq!(state(&sshd, 1).await, CapsuleState::Exited { status: 7 });
     assert_eq!(run(&sshd, 1, script("echo other")).await.unwrap(), output, "an attempt runs one command, once");
+    let world = sshd.world();
+    let mask = world.reader(Some(&host())).look(&script("umask")).await.unwrap().text();
+    world.close().await;
+    assert_eq!(run(&sshd, 3, script("umask")).await.unwrap().text(), mask, "files get the user's usual mode");
     assert_eq!(run(&sshd, 2, script("kill -9 $$")).await.unwrap().status, 137);
 }
 
@@ -73,7 +77,7 @@ async fn standard_input_is_spooled_and_removed() {
     let Some(sshd) = Sshd::start() else { return };
     let big: Vec<u8> = (0..3_000_000u32).map(|i| (i % 251) as u8).collect();
     fs::write(sshd.path("big"), &big).unwrap();
-    let sum = "cksum; cksum <$REQUORUM_STDIN; echo $REQUORUM_STDIN";
+    let sum = "cksum; cksum <$REQUORUM_STDIN; echo $REQUORUM_STDIN; stat -c %a $REQUORUM_STDIN ${REQUORUM_STDIN%/*}";
     for (number, stdin) in [Stdin::Bytes(big.clone()), Stdin::Secret(big.clone().into()), Stdin::File(sshd.path("big"))]
         .into_iter()
         .enumerate()
@@ -85,6 +89,7 @@ async fn standard_input_is_spooled_and_removed() {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], lines[1]);
         assert!(lines[0].ends_with(" 3000000"), "{text}");
+        assert_eq!(&lines[3..], ["600", "700"]);
         let spool = Path::new(lines[2]);
         assert!(!spool.exists());
         assert_eq!(spool.starts_with(sshd.root()), !secret, "a secret never touches the disk");

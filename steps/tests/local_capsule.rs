@@ -119,13 +119,14 @@ async fn standard_input_is_spooled_and_removed() {
         [Stdin::Bytes(b"plain".to_vec()), Stdin::Secret(b"plain".to_vec().into())].into_iter().enumerate()
     {
         let number = u32::try_from(number).unwrap() + 1;
-        let command = script("cat; echo; echo $REQUORUM_STDIN; ls $REQUORUM_ATTEMPT/stdin").with_stdin(stdin);
+        let command = script("cat; echo; echo $REQUORUM_STDIN; stat -c %a ${REQUORUM_STDIN%/*}").with_stdin(stdin);
         let world = engine.world();
         let output = world.writer(None, attempt(number), holder("run-1", 1)).run(command).await.unwrap();
         let text = output.text();
         let mut lines = text.lines();
         assert_eq!(lines.next(), Some("plain"));
         let spool = Path::new(lines.next().unwrap());
+        assert_eq!(lines.next(), Some("700"), "nobody else can look into {}", spool.display());
         assert!(!spool.exists(), "{} is left", spool.display());
         let secret = number == 2;
         assert_eq!(spool.starts_with(engine.path("capsules")), !secret, "a secret never touches the disk");

@@ -1,8 +1,8 @@
 //! Capsules on this machine: the same protocol as `host.sh`, with the same files, carried out by the supervisor.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -202,10 +202,11 @@ fn spool(directory: &Path, stdin: &Stdin) -> io::Result<Option<PathBuf>> {
         Stdin::Secret(bytes) => {
             let memory =
                 memory().ok_or_else(|| io::Error::other("a secret needs a tmpfs for its spool, such as /dev/shm"))?;
-            let place = tempfile::Builder::new().prefix("requorum.").tempdir_in(memory)?.keep();
+            let private = fs::Permissions::from_mode(0o700);
+            let place = tempfile::Builder::new().prefix("requorum.").permissions(private).tempdir_in(memory)?.keep();
             fs::write(directory.join("secret"), place.as_os_str().as_encoded_bytes())?;
             let path = place.join("stdin");
-            File::create_new(&path)?.write_all(bytes)?;
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(bytes)?;
             return Ok(Some(path));
         }
     }

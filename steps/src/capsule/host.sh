@@ -4,6 +4,7 @@
 # as `sh -c BOOT sh THIS NONCE OPERATION ARGUMENT...`, where BOOT keeps THIS in $me, so that `launch` can hand it on to the
 # wrapper. Every line that answers begins with the nonce; anything else on standard output is the login shell's.
 set -u
+mask=$(umask) # the command's
 umask 077
 nonce=$1 operation=$2
 shift 2
@@ -104,10 +105,12 @@ report() {
 # Removes the spooled input of the attempt $1.
 tidy() {
     rm -f "$1"/stdin.*
-    if [ -f "$1/secret" ]; then
-        read -r secret <"$1/secret" && rm -f "$secret/stdin" && rmdir "$secret" 2>/dev/null
-        rm -f "$1/secret"
-    fi
+    for record in "$1"/secret.*; do
+        [ -f "$record" ] && read -r secret <"$record" || continue
+        rm -f "$secret/stdin"
+        rmdir "$secret" 2>/dev/null
+        rm -f "$record"
+    done
 }
 
 # --- the fence ---------------------------------------------------------------------------------------------------------
@@ -190,7 +193,7 @@ receive() {
     if [ "$input" = secret ]; then
         base=$(memory) || refuse "a secret needs a tmpfs for its spool, and neither /run nor /dev/shm is one"
         spool=$(mktemp -d "$base/requorum.XXXXXX") || refuse "$base cannot be written"
-        printf '%s\n' "$spool" >"$dir/secret"
+        printf '%s\n' "$spool" >"$dir/secret.${spool##*.}"
         spool=$spool/stdin
     else
         spool=$(mktemp "$dir/stdin.XXXXXX") || refuse "$dir cannot be written"
@@ -206,7 +209,7 @@ receive() {
 
 discard() {
     [ "$spool" = /dev/null ] || rm -f "$spool"
-    [ "$input" != secret ] || rmdir "${spool%/*}" 2>/dev/null
+    [ "$input" != secret ] || rmdir "${spool%/*}" 2>/dev/null # its record goes with the others, when the command has ended
 }
 
 launch() {
@@ -236,7 +239,7 @@ begin() {
     rm -f "$dir/start"
     exec 9>>"$dir/lock"
     flock 9
-    answer=$(setsid sh -c "$boot" sh "$me" "$nonce" wrap "$home/$run" "$dir" "$spool" "$@" \
+    answer=$(umask "$mask"; setsid sh -c "$boot" sh "$me" "$nonce" wrap "$home/$run" "$dir" "$spool" "$@" \
         </dev/null 2>"$dir/wrapper.log" 8>&- &)
     exec 9>&-
     [ "$answer" = begun ] || begun "$dir" || {
@@ -316,7 +319,7 @@ record() {
 run_command() {
     REQUORUM_ATTEMPT=$dir REQUORUM_STDIN=$spool
     export REQUORUM_ATTEMPT REQUORUM_STDIN
-    sh -c "$@" <"$spool" >&5 2>&7 4<&- 5>&- 6<&- 7>&- 9>&-
+    (umask "$mask" && exec sh -c "$@" <"$spool" >&5 2>&7 4<&- 5>&- 6<&- 7>&- 9>&-)
 }
 
 # Waits for the end of the output: 2 s at most, if a process in the background still has it open. That one can write on.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -47,21 +47,7 @@ async fn once(world: &World, host: &Host, line: &str, stdin: &Stdin, within: Dur
     let channel = world.ssh.open(host, line, Errand::Look).await.map_err(LookError::Open)?;
     let (input, stdout, stderr, ending) = channel.split();
     let (mut out, mut err) = (Capped::default(), Capped::default());
-    let feed = async {
-        if let Some(mut input) = input {
-            // A command need not read its input.
-            let _ = match stdin {
-                Stdin::Empty => Ok(()),
-                Stdin::Bytes(bytes) => input.write_all(bytes).await,
-                Stdin::Secret(bytes) => input.write_all(bytes).await,
-                Stdin::File(path) => match tokio::fs::File::open(path).await {
-                    Ok(mut file) => tokio::io::copy(&mut file, &mut input).await.map(drop),
-                    Err(error) => Err(error),
-                },
-            };
-        }
-    };
-    let all = async { tokio::join!(feed, out.read(stdout), err.read(stderr)) };
+    let all = async { tokio::join!(stdin.feed(input), out.read(stdout), err.read(stderr)) };
     let ((), out_read, err_read) = timeout(within, all).await.map_err(|_| LookError::TooLate)?;
     out_read.and(err_read).map_err(|error| LookError::Cut(error.to_string()))?;
     let status = ending.status().await.map_err(LookError::Cut)?;

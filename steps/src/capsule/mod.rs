@@ -1,8 +1,27 @@
 //! The capsule: how an attempt runs on a host so that its outcome can be learnt after any interruption.
 //!
-//! Every attempt has a directory of its own below the capsule root, `ROOT/CLUSTER/RUN/STEP@ITEM.N`, which is created only
-//! once. The command runs detached from the connection, under a lock, with its output in files; its exit status is renamed
-//! into place and synced. See `docs/` for the protocol.
+//! # On a host
+//! Every attempt has a directory of its own, `ROOT/CLUSTER/RUN/STEP@ITEM.N`. `host.sh`, which comes with every call and is
+//! never installed, launches it:
+//!
+//! 1. Under `ROOT/CLUSTER/fence.lock` it compares the fence with the holder who asks, refuses or sets it, and makes the
+//!    directory. An attempt that has begun is only followed, whoever asks and whatever the fence says.
+//! 2. It spools the standard input (a secret to a tmpfs) and compares its length; the lock is free meanwhile.
+//! 3. Under the lock again it looks at fence and attempt once more: of two clients, or a client and a taker-over, one wins.
+//!    It takes the attempt's own `lock` and starts the wrapper, a session of its own that inherits that lock.
+//! 4. The wrapper writes `start` (boot id, session, start time of the leader, `end`), syncs it with all that came before,
+//!    and only then runs the command. A `start` without its `end` was never synced, so its command never began. The fence's
+//!    lock is freed when `start` is durable: whoever takes it later sees either a durable start or one that never will be.
+//! 5. When the command has ended, the wrapper syncs what it kept of the output, renames `status` into place and syncs that.
+//!
+//! Following blocks on the attempt's `lock`, which is free once the wrapper is gone, however it went. Then: `status` there,
+//! *exited*; another boot id, or no process left of the session, *dead*; else *running*, without a wrapper.
+//!
+//! Launching is idempotent, so a client that lost the connection launches again. Whoever finds an attempt absent or not
+//! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
+//!
+//! # On this machine
+//! The same files, made by [`supervise`] in a directory of the run's own. There is no fence; the engine locks the cluster.
 
 mod answer;
 pub(crate) mod capped;

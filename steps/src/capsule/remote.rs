@@ -36,7 +36,9 @@ pub(crate) struct HostCapsules<'w> {
 
 /// Says why a call has no answer.
 enum Trouble {
-    /// The host, or this machine, said no.
+    /// The script on the host said no; an attempt that it said so of has not begun.
+    Answered(Fault),
+    /// The host did not even run the script, or this machine said no.
     Fault(Fault),
     /// There is no connection; nothing was sent.
     NotConnected(Fault),
@@ -57,7 +59,7 @@ impl Trouble {
     /// Takes it for a fault of a call that may be made again at will.
     fn into_fault(self) -> Fault {
         match self {
-            Self::Fault(fault) | Self::NotConnected(fault) => fault,
+            Self::Answered(fault) | Self::Fault(fault) | Self::NotConnected(fault) => fault,
             Self::Lost { why, .. } => Fault::unreachable("the SSH connection was lost").seen(why),
         }
     }
@@ -144,9 +146,13 @@ impl<'w> HostCapsules<'w> {
             let why = match self.launch(attempt, holder, script).await {
                 Ok((CapsuleState::Exited { .. }, output)) => return Ok(output),
                 Ok((state, output)) => return Err(self.on(cut_off(&state, &output))),
-                Err(Trouble::Fault(fault)) => return Err(self.on(fault)),
-                Err(Trouble::NotConnected(fault)) if lost.is_none() => return Err(self.on(fault)),
-                Err(Trouble::NotConnected(fault)) => fault.seen.unwrap_or(fault.what),
+                Err(Trouble::Answered(fault)) if !matches!(lost, Some((_, true))) => return Err(self.on(fault)),
+                Err(Trouble::Fault(fault) | Trouble::NotConnected(fault)) if lost.is_none() => {
+                    return Err(self.on(fault));
+                }
+                Err(Trouble::Answered(fault) | Trouble::Fault(fault) | Trouble::NotConnected(fault)) => {
+                    fault.seen.unwrap_or(fault.what)
+                }
                 Err(Trouble::Lost { why, begun }) => {
                     // A connection that stood again gets the whole time again.
                     let (since, before) = lost.filter(|_| !begun).unwrap_or((Instant::now(), false));
@@ -237,7 +243,14 @@ impl<'w> HostCapsules<'w> {
         };
         let (stdin, stdout, stderr, ending) = channel.split();
         let cluster = self.cluster().to_owned();
-        Ok(Call { nonce, cluster, stdin, stdout: BufReader::new(stdout), ends: Some((stderr, ending)) })
+        Ok(Call {
+            nonce,
+            cluster,
+            stdin,
+            stdout: BufReader::new(stdout),
+            ends: Some((stderr, ending)),
+            answered: false,
+        })
     }
 
     fn root(&self) -> &'w str {
@@ -261,6 +274,8 @@ struct Call {
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
     ends: Option<(ChildStderr, Ending)>,
+    /// Whether there was an answer: the script runs on the host.
+    answered: bool,
 }
 
 impl Call {
@@ -278,9 +293,12 @@ impl Call {
             let Some(text) = line.strip_suffix(b"\n") else { continue };
             match answer::parse(&String::from_utf8_lossy(text), &self.nonce, &self.cluster) {
                 None => {}
-                Some(Answer::Refused(why)) => return Err(Trouble::Fault(Fault::refused(why))),
-                Some(Answer::Fenced(seen)) => return Err(Trouble::Fault(fenced(&seen))),
-                Some(answer) => return Ok(answer),
+                Some(Answer::Refused(why)) => return Err(Trouble::Answered(Fault::refused(why))),
+                Some(Answer::Fenced(seen)) => return Err(Trouble::Answered(fenced(&seen))),
+                Some(answer) => {
+                    self.answered = true;
+                    return Ok(answer);
+                }
             }
         }
     }
@@ -293,7 +311,7 @@ impl Call {
         let _ = timeout(Duration::from_secs(10), said.read(stderr)).await;
         let said = String::from_utf8_lossy(&said.into_bytes().0).trim().to_owned();
         match timeout(Duration::from_secs(10), ending.status()).await {
-            Ok(Ok(status)) if said.contains("sudo") => Trouble::Fault(
+            Ok(Ok(status)) if !self.answered && said.contains("sudo") => Trouble::Fault(
                 Fault::refused("the SSH user cannot become root")
                     .expected("`sudo -n` that asks for no password")
                     .seen(said)
@@ -301,7 +319,7 @@ impl Call {
                     .hint("allow it in sudoers (NOPASSWD), or leave `become` out"),
             ),
             // 126 and 127: a shell could not run `sh`; 1: a login shell such as nologin.
-            Ok(Ok(status @ (1 | 126 | 127))) => Trouble::Fault(
+            Ok(Ok(status @ (1 | 126 | 127))) if !self.answered => Trouble::Fault(
                 Fault::refused("the host did not run the script")
                     .expected("a login shell that runs `sh -c …`")
                     .seen(if said.is_empty() { format!("exit status {status}") } else { said }),

@@ -64,7 +64,7 @@ pub const RUN: Kind = Kind {
     effect: Effect::Once,
     danger: Danger::Disruptive,
     result: RUN_RESULT,
-    make: Make::Action(|args| Ok(Box::new(Run::from_args(args)?))),
+    make: Make::Action(|args| Ok(Box::new(Invocation::from_args(args)?))),
     ..Kind::BLANK
 };
 
@@ -82,7 +82,7 @@ pub const CHECK: Kind = Kind {
 /// A command to run, here or on a host.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Run {
+pub(super) struct Invocation {
     run: Option<String>,
     argv: Option<Vec<String>>,
     stdin: Option<String>,
@@ -97,7 +97,7 @@ fn success() -> Vec<i32> {
     vec![0]
 }
 
-impl Run {
+impl Invocation {
     pub(super) fn from_args(args: Value) -> Result<Self, BadArgs> {
         let run: Self = read(args)?;
         match (&run.run, &run.argv) {
@@ -149,7 +149,7 @@ impl Run {
 }
 
 #[async_trait]
-impl Action for Run {
+impl Action for Invocation {
     fn preview(&self, _: &Reader<'_>) -> Preview {
         let mut command = self.shown();
         if let Some(cwd) = &self.cwd {
@@ -296,10 +296,10 @@ mod tests {
 
     #[test]
     fn a_command_is_given_either_as_text_or_as_words() {
-        assert!(Run::from_args(json!({})).is_err());
-        assert!(Run::from_args(json!({ "run": "a", "argv": ["a"] })).is_err());
-        assert!(Run::from_args(json!({ "argv": [] })).is_err());
-        let run = Run::from_args(json!({ "argv": ["echo", "a b"] })).unwrap();
+        assert!(Invocation::from_args(json!({})).is_err());
+        assert!(Invocation::from_args(json!({ "run": "a", "argv": ["a"] })).is_err());
+        assert!(Invocation::from_args(json!({ "argv": [] })).is_err());
+        let run = Invocation::from_args(json!({ "argv": ["echo", "a b"] })).unwrap();
         assert_eq!(
             (run.shown().as_str(), run.script().args),
             ("echo 'a b'", vec!["echo".to_owned(), "a b".to_owned()])
@@ -308,7 +308,7 @@ mod tests {
 
     #[test]
     fn another_exit_status_is_a_failure_that_says_what_was_seen() {
-        let run = Run::from_args(json!({ "run": "x\ny", "exit_codes": [0, 3] })).unwrap();
+        let run = Invocation::from_args(json!({ "run": "x\ny", "exit_codes": [0, 3] })).unwrap();
         assert_eq!(run.result(&said(3, "{\"a\": 1}\n")).unwrap()["json"]["a"], 1);
         let fault = run.result(&said(1, "no such thing\n")).unwrap_err();
         assert_eq!(fault.expected.as_deref(), Some("exit status 0 or 3"));
@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     fn the_content_of_standard_input_is_never_shown() {
-        let run = Run::from_args(json!({ "run": "cat", "stdin": "s3cret" })).unwrap();
+        let run = Invocation::from_args(json!({ "run": "cat", "stdin": "s3cret" })).unwrap();
         assert!(matches!(run.script().stdin, Stdin::Secret(_)));
     }
 

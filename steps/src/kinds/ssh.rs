@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::command::{Expectation, HOST_CHECK_ARGS, RUN_ARGS, RUN_RESULT, RUN_RULES, Run};
+use super::command::{Expectation, HOST_CHECK_ARGS, Invocation, RUN_ARGS, RUN_RESULT, RUN_RULES};
 use crate::action::{Check, Observation};
 use crate::args::{Arg, Type};
 use crate::catalog::{Kind, Make, Seat};
@@ -26,7 +26,7 @@ pub const RUN: Kind = Kind {
     effect: Effect::Once,
     danger: Danger::Disruptive,
     result: RUN_RESULT,
-    make: Make::Action(|args| Ok(Box::new(Run::from_args(args)?))),
+    make: Make::Action(|args| Ok(Box::new(Invocation::from_args(args)?))),
     ..Kind::BLANK
 };
 

@@ -4,7 +4,6 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -21,20 +20,15 @@ pub(crate) async fn look(script: &Script, within: Duration) -> Result<Output, Fa
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         command.spawn().map_err(|error| Fault::refused("sh could not be started").seen(error.to_string()))?;
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
-    let output = timeout(within, finish(&mut child, &script.stdin)).await;
-    match output {
-        Ok(output) => {
-            // What it left in the background is not ours to kill.
-            std::mem::forget(group);
-            output.map_err(|error| Fault::failed("the command could not be followed").seen(error.to_string()))
-        }
-        Err(_) => {
-            drop(group);
-            let _ = child.wait().await;
-            Err(Fault::new(FaultKind::TimedOut, format!("no end within {within:?}")).hint("it was killed"))
-        }
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+    if let Ok(output) = timeout(within, finish(&mut child, &script.stdin)).await {
+        // What it left in the background is not ours to kill.
+        group.0 = None;
+        return output.map_err(|error| Fault::failed("the command could not be followed").seen(error.to_string()));
     }
+    drop(group);
+    let _ = child.wait().await;
+    Err(Fault::new(FaultKind::TimedOut, format!("no end within {within:?}")).hint("it was killed"))
 }
 
 /// A process group that is killed when this is dropped.
@@ -51,23 +45,9 @@ impl Drop for Group {
 async fn finish(child: &mut Child, stdin: &Stdin) -> std::io::Result<Output> {
     let (input, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (mut out, mut err) = (Capped::default(), Capped::default());
-    let feed = async {
-        if let Some(mut input) = input {
-            // A command need not read its input.
-            let _ = match stdin {
-                Stdin::Empty => Ok(()),
-                Stdin::Bytes(bytes) => input.write_all(bytes).await,
-                Stdin::Secret(bytes) => input.write_all(bytes).await,
-                Stdin::File(path) => match tokio::fs::File::open(path).await {
-                    Ok(mut file) => tokio::io::copy(&mut file, &mut input).await.map(drop),
-                    Err(error) => Err(error),
-                },
-            };
-        }
-    };
     let read_out = async { if let Some(from) = stdout { out.read(from).await } else { Ok(()) } };
     let read_err = async { if let Some(from) = stderr { err.read(from).await } else { Ok(()) } };
-    let ((), out_read, err_read) = tokio::join!(feed, read_out, read_err);
+    let ((), out_read, err_read) = tokio::join!(stdin.feed(input), read_out, read_err);
     out_read.and(err_read)?;
     let status = crate::capsule::status_number(child.wait().await?);
     let ((stdout, cut_out), (stderr, cut_err)) = (out.into_bytes(), err.into_bytes());

@@ -5,6 +5,7 @@
 //! not even a killed one. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it.
 
 use std::collections::HashMap;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -274,7 +275,8 @@ async fn connect(host: &Host, within: Duration) -> Result<Connection, Fault> {
 fn control_directory() -> Result<tempfile::TempDir, Fault> {
     let usual = std::env::temp_dir();
     let base = if usual.as_os_str().len() <= 60 { usual } else { PathBuf::from("/tmp") };
-    tempfile::Builder::new().prefix("rq").rand_bytes(8).tempdir_in(&base).map_err(|error| {
+    let private = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("rq").rand_bytes(8).permissions(private).tempdir_in(&base).map_err(|error| {
         Fault::refused(format!("no directory for SSH sockets could be made in {}", base.display()))
             .seen(error.to_string())
     })
