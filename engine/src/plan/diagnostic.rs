@@ -59,6 +59,9 @@ pub struct Diagnostic {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// Whether it comes after those that are shown, so that nobody would read what it suggests.
+    #[serde(skip)]
+    beyond: bool,
 }
 
 impl Diagnostic {
@@ -76,6 +79,9 @@ impl Diagnostic {
 
     /// Adds the name that was probably meant, where one is near enough.
     pub fn did_you_mean<'a>(&mut self, written: &str, names: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        if self.beyond {
+            return self;
+        }
         if let Some(name) = nearest(written, names) {
             self.help = Some(format!("did you mean `{name}`?"));
         }
@@ -134,7 +140,8 @@ impl Problems {
     fn push(&mut self, severity: Severity, span: Span, code: &'static str, message: String) -> &mut Diagnostic {
         let Span { line, column, length } = span;
         let file = self.file.clone();
-        self.found.push(Diagnostic { severity, code, file, line, column, length, message, cause: None, help: None });
+        let (cause, help, beyond) = (None, None, self.found.len() >= SHOWN);
+        self.found.push(Diagnostic { severity, code, file, line, column, length, message, cause, help, beyond });
         let last = self.found.len() - 1;
         &mut self.found[last]
     }

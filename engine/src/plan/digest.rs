@@ -25,7 +25,9 @@ fn feed(value: &Value, hasher: &mut Sha256) {
         Value::String(string) => text(b't', string, hasher),
         Value::Array(items) => {
             count(b'l', items.len(), hasher);
-            items.iter().for_each(|item| feed(item, hasher));
+            for item in items {
+                feed(item, hasher);
+            }
         }
         Value::Object(map) => {
             let placed = ["kind", "args", "place"].iter().all(|key| map.contains_key(*key));

@@ -100,7 +100,7 @@ pub(super) struct StepDecl<'a> {
 pub(super) struct Kinds(pub std::collections::HashMap<&'static str, &'static Kind>);
 
 impl Kinds {
-    fn names<'a>(&'a self) -> impl Iterator<Item = &'a str> {
+    fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().copied()
     }
 }
@@ -141,7 +141,9 @@ pub(super) fn read<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -
     version(&fields, problems);
     let vars = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", problems));
     let vars = vars.map_or(&[] as &[Entry], |vars| vars.entries());
-    vars.iter().for_each(|entry| name_is_an_identifier("var", entry, problems));
+    for entry in vars {
+        name_is_an_identifier("var", entry, problems);
+    }
     let mut reader = Reader { kinds, problems };
     Some(Document {
         name: reader.name(&fields),
@@ -336,7 +338,9 @@ impl Reader<'_, '_> {
     fn outputs<'a>(&mut self, fields: &Fields<'a>) -> &'a [Entry] {
         let outputs = fields.get("outputs").and_then(|node| Fields::open(node, "`outputs`", self.problems));
         let outputs = outputs.map_or(&[] as &[Entry], |outputs| outputs.entries());
-        outputs.iter().for_each(|entry| name_is_an_identifier("output", entry, self.problems));
+        for entry in outputs {
+            name_is_an_identifier("output", entry, self.problems);
+        }
         outputs
     }
 

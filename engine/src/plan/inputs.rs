@@ -355,16 +355,16 @@ fn known_host(name: &str, site: Option<&Site>) -> Result<(), String> {
 }
 
 fn fits_limits(input: &Input<'_>, value: &Value) -> Result<(), String> {
-    if let (Some(values), Some(text)) = (&input.values, value.as_str()) {
-        if !values.contains(&text) {
-            return Err(format!("`{text}` is not one of {}", list(values)));
-        }
+    if let (Some(values), Some(text)) = (&input.values, value.as_str())
+        && !values.contains(&text)
+    {
+        return Err(format!("`{text}` is not one of {}", list(values)));
     }
-    if let (Some(pattern), Some(text)) = (&input.pattern, value.as_str()) {
-        if !pattern.is_match(text) {
-            let shown = pattern.as_str();
-            return Err(format!("`{text}` does not match `{}`", &shown[4..shown.len() - 2]));
-        }
+    if let (Some(pattern), Some(text)) = (&input.pattern, value.as_str())
+        && !pattern.is_match(text)
+    {
+        let shown = pattern.as_str();
+        return Err(format!("`{text}` does not match `{}`", &shown[4..shown.len() - 2]));
     }
     let Some(measured) = measure(input.ty, value).and_then(|number| number.as_f64()) else { return Ok(()) };
     if input.min.as_ref().and_then(Number::as_f64).is_some_and(|min| measured < min) {

@@ -267,12 +267,12 @@ impl<'a> Names<'a> {
                 "inputs" => self.look_at_input(path, first, span, &mut sight, problems),
                 "vars" => self.look_at_var(path, first, span, &mut sight, problems),
                 "site" => self.look_at_site(path, first, span, &mut sight, problems),
-                "host" | "item" => self.look_at_item(root, first, here, span, &mut sight, problems),
+                "host" | "item" => look_at_item(root, first, here, span, &mut sight, problems),
                 "run" if here.live => {
                     sight.hole = true;
                     known_key("run", first, &RUN_KEYS, span, problems);
                 }
-                "steps" if here.live => {
+                "steps" if here.live && here.step.is_some() => {
                     sight.hole = true;
                     self.look_at_step(path, here, span, problems);
                 }
@@ -331,42 +331,8 @@ impl<'a> Names<'a> {
             sight.hole = true;
             return;
         };
-        if first.is_none_or(|first| first == "secrets") {
-            if let Value::Object(map) = &site.value {
-                see(map, path, sight);
-            }
-        }
-    }
-
-    fn look_at_item(
-        &self,
-        root: &str,
-        first: Option<&str>,
-        here: Here,
-        span: Span,
-        sight: &mut Sight,
-        problems: &mut Problems,
-    ) {
-        match (here.subjects, root) {
-            (Subjects::Hosts, "host") | (Subjects::Values, "item") => sight.per_item = true,
-            (Subjects::Unknown, _) => sight.hole = true,
-            (Subjects::None, _) => {
-                problems
-                    .error(span, "undefined-name", format!("`{root}` is not defined here"))
-                    .help("only a step with `on` has it");
-                return;
-            }
-            (Subjects::Hosts, _) | (Subjects::Values, _) => {
-                let (is, other) = if root == "item" { ("hosts", "host") } else { ("values", "item") };
-                problems
-                    .error(span, "undefined-name", format!("`{root}` is not defined here"))
-                    .cause(format!("the elements of `on` are {is}"))
-                    .help(format!("write `{other}`"));
-                return;
-            }
-        }
-        if root == "host" {
-            known_key("host", first, &HOST_KEYS, span, problems);
+        if let (true, Value::Object(map)) = (first.is_none_or(|first| first == "secrets"), &site.value) {
+            see(map, path, sight);
         }
     }
 
@@ -419,6 +385,30 @@ impl<'a> Names<'a> {
             _ => return None,
         };
         map.get(rest)?.as_str().and_then(hole_of)
+    }
+}
+
+fn look_at_item(root: &str, first: Option<&str>, here: Here, span: Span, sight: &mut Sight, problems: &mut Problems) {
+    match (here.subjects, root) {
+        (Subjects::Hosts, "host") | (Subjects::Values, "item") => sight.per_item = true,
+        (Subjects::Unknown, _) => sight.hole = true,
+        (Subjects::None, _) => {
+            problems
+                .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                .help("only a step with `on` has it");
+            return;
+        }
+        (Subjects::Hosts | Subjects::Values, _) => {
+            let (is, other) = if root == "item" { ("hosts", "host") } else { ("values", "item") };
+            problems
+                .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                .cause(format!("the elements of `on` are {is}"))
+                .help(format!("write `{other}`"));
+            return;
+        }
+    }
+    if root == "host" {
+        known_key("host", first, &HOST_KEYS, span, problems);
     }
 }
 
@@ -514,7 +504,10 @@ fn undefined_root(root: &str, here: Here, span: Span, problems: &mut Problems) {
         _ => {
             let mut roots = vec!["inputs", "vars", "site"];
             if here.live {
-                roots.extend(["run", "steps"]);
+                roots.push("run");
+            }
+            if here.step.is_some() {
+                roots.push("steps");
             }
             if here.subjects != Subjects::None {
                 roots.extend(["host", "item"]);

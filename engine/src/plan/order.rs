@@ -19,7 +19,9 @@ impl Needs {
         let mut waiting: Vec<usize> = self.0.iter().map(Vec::len).collect();
         let mut needed_by = vec![Vec::new(); self.0.len()];
         for (step, needs) in self.0.iter().enumerate() {
-            needs.iter().for_each(|need| needed_by[*need].push(step));
+            for need in needs {
+                needed_by[*need].push(step);
+            }
         }
         let mut ready: BinaryHeap<Reverse<usize>> =
             (0..self.0.len()).filter(|step| waiting[*step] == 0).map(Reverse).collect();
@@ -49,7 +51,9 @@ impl Needs {
         let mut group_of = vec![usize::MAX; self.0.len()];
         let mut cycles = Vec::new();
         for (number, group) in groups.enumerate() {
-            group.iter().for_each(|node| group_of[node.index()] = number);
+            for node in &group {
+                group_of[node.index()] = number;
+            }
             let first = group.iter().map(|node| node.index()).min().unwrap_or_default();
             cycles.push(self.way_round(first, |step| group_of[step] == number));
         }
@@ -81,7 +85,9 @@ impl Needs {
     /// The others are taken 64 at a time, and for each batch one pass over the part of the order between them answers all.
     pub fn ancestors(&self, order: &[usize], pairs: &[(usize, usize)]) -> Vec<bool> {
         let mut rank = vec![usize::MAX; self.0.len()];
-        order.iter().enumerate().for_each(|(at, step)| rank[*step] = at);
+        for (at, step) in order.iter().enumerate() {
+            rank[*step] = at;
+        }
         let mut answers: Vec<bool> = pairs.iter().map(|(step, other)| self.0[*step].contains(other)).collect();
         let mut open: Vec<usize> = (0..pairs.len()).filter(|pair| !answers[*pair]).collect();
         open.retain(|pair| rank[pairs[*pair].0] != usize::MAX && rank[pairs[*pair].1] < rank[pairs[*pair].0]);

@@ -11,7 +11,7 @@ use super::compiled::{CheckUse, Item, Retry, Step, Subject};
 use super::diagnostic::{Problems, Span};
 use super::document::{CheckDecl, Document, KindUse, Kinds, StepDecl, checks_in};
 use super::names::{Here, Names, Subjects, fill};
-use super::template::hole_in;
+use super::template::{Scope, hole_in};
 use super::validate::{self, sort};
 use super::yaml::{Entry, Node, Tree};
 
@@ -51,8 +51,8 @@ impl Compiler<'_, '_> {
         let (items, subjects) = self.items(decl);
         let here = Here { step: Some(index), subjects, live: true, result: None, shown_in: None };
         let around = Around { here, items: items.as_deref().unwrap_or_default() };
-        let title = self.shown_text(decl.title, here, "the title");
-        let confirm = self.shown_text(decl.confirm, here, "the text of a gate");
+        let title = self.shown_text(decl.title, around, "the title");
+        let confirm = self.shown_text(decl.confirm, around, "the text of a gate");
         if let Some((when, span)) = &decl.when {
             self.expression(when, *span, around, "`when`");
         }
@@ -61,6 +61,7 @@ impl Compiler<'_, '_> {
         let probe = decl.probe.as_ref().map(|check| self.check(check, around));
         let with_result = Here { result: decl.action.map(|used| used.kind), ..here };
         let undo = decl.undo.as_ref().map(|undo| {
+            self.seat(undo, decl);
             let args = self.arguments(undo, Around { here: with_result, ..around });
             (undo.kind.name.to_owned(), args)
         });
@@ -100,10 +101,25 @@ impl Compiler<'_, '_> {
         format!("{}:{}", self.problems.file(), span.line)
     }
 
-    fn shown_text(&mut self, text: Option<(&str, Span)>, here: Here, what: &'static str) -> Option<String> {
+    /// Checks a text that is shown to people, and renders it where all is known.
+    fn shown_text(&mut self, text: Option<(&str, Span)>, around: Around<'_>, what: &'static str) -> Option<String> {
         let (text, span) = text?;
-        self.names.prepare_text(text, span, here.shown_in(what), self.problems);
+        let node = Node { span, value: Tree::Text(text.to_owned()) };
+        let prepared = self.names.prepare(&node, around.here.shown_in(what), self.problems);
+        for scope in self.scopes(prepared.per_item, around) {
+            fill(&prepared.value, &node, &scope, self.problems);
+        }
         Some(text.to_owned())
+    }
+
+    /// What templates see: once for each item where it makes a difference.
+    fn scopes(&self, per_item: bool, around: Around<'_>) -> Vec<Scope> {
+        let base = self.names.scope();
+        if per_item {
+            around.items.iter().map(|item| base.clone().subject(&item.subject)).collect()
+        } else {
+            vec![base.clone()]
+        }
     }
 
     /// Checks a bare expression, and evaluates it where all is known: for each item, as the run will.
@@ -113,11 +129,8 @@ impl Compiler<'_, '_> {
         if !seen.known {
             return;
         }
-        let scope = self.names.scope();
-        let alone = Item { key: ItemKey::single(), subject: Subject::None };
-        let items = if seen.per_item { around.items } else { std::slice::from_ref(&alone) };
-        for item in items {
-            if let Err(error) = super::template::evaluate(text, &scope.clone().subject(&item.subject)) {
+        for scope in self.scopes(seen.per_item, around) {
+            if let Err(error) = super::template::evaluate(text, &scope) {
                 super::names::malformed(&error, span, self.problems);
             }
         }
@@ -160,7 +173,7 @@ impl Compiler<'_, '_> {
                 }
             }
         }
-        let message = self.shown_text(decl.message, around.here, "a message");
+        let message = self.shown_text(decl.message, around, "a message");
         CheckUse {
             kind: kind.name.to_owned(),
             args,
@@ -222,10 +235,7 @@ impl Compiler<'_, '_> {
             }
         }
         let prepared = Value::Object(prepared);
-        let alone = Item { key: ItemKey::single(), subject: Subject::None };
-        let items = if per_item { around.items } else { std::slice::from_ref(&alone) };
-        for item in items {
-            let scope = self.names.scope().clone().subject(&item.subject);
+        for scope in self.scopes(per_item, around) {
             let args = fill(&prepared, &node, &scope, self.problems);
             self.report(used, &node, &args);
         }
@@ -318,13 +328,11 @@ impl Compiler<'_, '_> {
                     .help("add `probe`: a check that says whether this effect is there");
             }
         }
-        if let Some((retry, span)) = decl.retry {
-            if retry.attempts > 1 && effect == Effect::Once {
-                self.problems
-                    .error(span, "unsafe-retry", format!("a retry could do `{}` twice", kind.name))
-                    .cause("its effect is `once`: nothing can tell whether a failed attempt did its work")
-                    .help("remove `retry`, add a `probe`, or write `effect: idempotent` if doing it twice is harmless");
-            }
+        if let Some((_, span)) = decl.retry.filter(|(retry, _)| retry.attempts > 1 && effect == Effect::Once) {
+            self.problems
+                .error(span, "unsafe-retry", format!("a retry could do `{}` twice", kind.name))
+                .cause("its effect is `once`: nothing can tell whether a failed attempt did its work")
+                .help("remove `retry`, add a `probe`, or write `effect: idempotent` if doing it twice is harmless");
         }
         effect
     }

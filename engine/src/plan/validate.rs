@@ -42,7 +42,7 @@ fn show(way: &[Step]) -> Option<String> {
         match step {
             Step::Key(key) if shown.is_empty() => shown.push_str(key),
             Step::Key(key) => shown.extend([".", key]),
-            Step::Index(index) => shown.push_str(&format!("[{index}]")),
+            Step::Index(index) => shown.extend(["[", &index.to_string(), "]"]),
         }
     }
     (!shown.is_empty()).then_some(shown)
@@ -82,16 +82,11 @@ impl Walk<'_> {
 
     fn object(&mut self, what: &str, args: &[Arg], rules: &[Rule], map: &Map<String, Value>) {
         for (key, value) in map {
-            self.inside(Step::Key(key.clone()), |walk| match args.iter().find(|arg| arg.name == key) {
-                Some(arg) => walk.argument(arg, value),
-                None => {
-                    let names: Vec<&str> = args.iter().map(|arg| arg.name).collect();
-                    let help = match (nearest(key, names.iter().copied()), names.is_empty()) {
-                        (Some(name), _) => format!("did you mean `{name}`?"),
-                        (None, true) => "it takes none".to_owned(),
-                        (None, false) => format!("known are {}", list(&names)),
-                    };
-                    walk.bad("unknown-argument", format!("`{what}` has no argument `{key}`")).help = Some(help);
+            self.inside(Step::Key(key.clone()), |walk| {
+                if let Some(arg) = args.iter().find(|arg| arg.name == key) {
+                    walk.argument(arg, value);
+                } else {
+                    walk.unknown_argument(what, key, args);
                 }
             });
         }
@@ -102,6 +97,16 @@ impl Walk<'_> {
         for rule in rules {
             self.rule(what, *rule, map);
         }
+    }
+
+    fn unknown_argument(&mut self, what: &str, key: &str, args: &[Arg]) {
+        let names: Vec<&str> = args.iter().map(|arg| arg.name).collect();
+        let help = match nearest(key, names.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None if names.is_empty() => "it takes none".to_owned(),
+            None => format!("known are {}", list(&names)),
+        };
+        self.bad("unknown-argument", format!("`{what}` has no argument `{key}`")).help = Some(help);
     }
 
     fn rule(&mut self, what: &str, rule: Rule, map: &Map<String, Value>) {
@@ -246,18 +251,21 @@ fn fits(ty: &Type, value: &Value) -> bool {
 }
 
 fn fits_hole(ty: &Type, hole: Hole) -> bool {
-    match (ty, hole) {
-        (Type::Any, _) | (_, Hole::Any) => true,
-        (Type::Str | Type::Path, Hole::Text | Hole::Duration | Hole::Size | Hole::Host) => true,
-        (Type::Duration, Hole::Duration | Hole::Text) | (Type::Size, Hole::Size | Hole::Text) => true,
-        (Type::Word(_) | Type::Expression, Hole::Text) => true,
-        (Type::Int, Hole::Integer) | (Type::Bool, Hole::Boolean) => true,
-        (Type::Host, Hole::Host | Hole::Text | Hole::Map) => true,
-        (Type::Hosts, Hole::Host | Hole::Text | Hole::Map | Hole::List) => true,
-        (Type::List(_) | Type::Checks, Hole::List) | (Type::Map(_) | Type::Object(_), Hole::Map) => true,
-        (Type::OneOf(types), _) => types.iter().any(|ty| fits_hole(ty, hole)),
-        (_, _) => false,
-    }
+    let fitting: &[Hole] = match ty {
+        Type::Any => return true,
+        Type::OneOf(types) => return types.iter().any(|ty| fits_hole(ty, hole)),
+        Type::Str | Type::Path => &[Hole::Text, Hole::Duration, Hole::Size, Hole::Host],
+        Type::Duration => &[Hole::Duration, Hole::Text],
+        Type::Size => &[Hole::Size, Hole::Text],
+        Type::Word(_) | Type::Expression => &[Hole::Text],
+        Type::Int => &[Hole::Integer],
+        Type::Bool => &[Hole::Boolean],
+        Type::Host => &[Hole::Host, Hole::Text, Hole::Map],
+        Type::Hosts => &[Hole::Host, Hole::Text, Hole::Map, Hole::List],
+        Type::List(_) | Type::Checks => &[Hole::List],
+        Type::Map(_) | Type::Object(_) => &[Hole::Map],
+    };
+    hole == Hole::Any || fitting.contains(&hole)
 }
 
 /// Names a type for a person.

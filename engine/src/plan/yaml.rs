@@ -1,7 +1,7 @@
 //! YAML text to a tree of values with places: the only module that knows the YAML packages.
 //!
-//! The values are serde_yaml's; it bounds depth and aliases. It knows no places and lets duplicate keys pass, so a second
-//! pass goes over the events of saphyr-parser in lockstep and adds both.
+//! The values are those of `serde_yaml`; it bounds depth and aliases. It knows no places and lets duplicate keys pass, so a second
+//! pass goes over the events of `saphyr-parser` in lockstep and adds both.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -177,7 +177,7 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
     }
 }
 
-/// Takes the place and the words out of an error of serde_yaml.
+/// Takes the place and the words out of an error of `serde_yaml`.
 fn explain(error: &serde_yaml::Error) -> (Span, String) {
     let span = error
         .location()
@@ -203,7 +203,7 @@ fn malformed(text: &str, span: Span, cause: String, problems: &mut Problems) {
     }
 }
 
-/// A value as serde_yaml reads it, duplicate keys included.
+/// A value as `serde_yaml` reads it, duplicate keys included.
 enum Raw {
     Scalar(Tree),
     List(Vec<Raw>),
@@ -335,7 +335,7 @@ impl<'a> Lockstep<'a, '_> {
                 let mut entries = Entries::with_capacity(pairs.len());
                 for (key, value) in pairs {
                     let (event, key_span) = self.next()?;
-                    let key = self.key(key, &event, key_span)?;
+                    let key = key_of(key, &event, key_span)?;
                     let (event, span) = self.next()?;
                     let node = self.node(value, &event, span)?;
                     entries.add(key, key_span, node, self.problems);
@@ -358,16 +358,6 @@ impl<'a> Lockstep<'a, '_> {
         if event == *end { Ok(()) } else { Err(disagree(span)) }
     }
 
-    fn key(&mut self, raw: Raw, event: &Event<'_>, span: Span) -> Result<String, Mismatch> {
-        match (raw, event) {
-            (Raw::Scalar(_), Event::Scalar(text, ScalarStyle::Plain, ..)) => Ok(text.to_string()),
-            (Raw::Scalar(Tree::Text(text)), _) => Ok(text),
-            (Raw::Scalar(_) | Raw::List(_) | Raw::Map(_), _) => {
-                Err(Mismatch(span, "a key has to be a plain word or a text".to_owned()))
-            }
-        }
-    }
-
     /// What an alias stands for has the place of the alias.
     fn aliased(&mut self, raw: Raw, span: Span) -> Result<Node, Mismatch> {
         let value = match raw {
@@ -388,6 +378,16 @@ impl<'a> Lockstep<'a, '_> {
             }
         };
         Ok(Node { span, value })
+    }
+}
+
+fn key_of(raw: Raw, event: &Event<'_>, span: Span) -> Result<String, Mismatch> {
+    match (raw, event) {
+        (Raw::Scalar(_), Event::Scalar(text, ScalarStyle::Plain, ..)) => Ok(text.to_string()),
+        (Raw::Scalar(Tree::Text(text)), _) => Ok(text),
+        (Raw::Scalar(_) | Raw::List(_) | Raw::Map(_), _) => {
+            Err(Mismatch(span, "a key has to be a plain word or a text".to_owned()))
+        }
     }
 }
 

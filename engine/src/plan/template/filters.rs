@@ -13,7 +13,7 @@ use super::placeholder;
 pub(super) fn add(language: &mut Environment<'static>) {
     language.add_filter("role", |hosts: Value, role: String| with_role(&hosts, &role, false));
     language.add_filter("all_role", |hosts: Value, role: String| with_role(&hosts, &role, true));
-    language.add_filter("by_etcd_name", by_etcd_name);
+    language.add_filter("by_etcd_name", |hosts: Value, name: String| by_etcd_name(&hosts, &name));
     language.add_filter("shq", |value: Value| Ok::<_, Error>(quote(&plain(&value, "shq")?)));
     language.add_filter("basename", |value: Value| {
         let path = plain(&value, "basename")?;
@@ -34,7 +34,7 @@ pub(super) fn add(language: &mut Environment<'static>) {
         let bytes = STANDARD.decode(plain(&value, "b64decode")?.trim()).map_err(|error| bad(error.to_string()))?;
         String::from_utf8(bytes).map_err(|_| bad("what b64decode found is no UTF-8 text"))
     });
-    language.add_filter("jsonpath", jsonpath);
+    language.add_filter("jsonpath", |value: Value, path: String| jsonpath(&value, &path));
 }
 
 fn bad(message: impl Into<String>) -> Error {
@@ -62,10 +62,10 @@ fn with_role(hosts: &Value, role: &str, lost_too: bool) -> Result<Vec<Value>, Er
     Ok(found)
 }
 
-fn by_etcd_name(hosts: Value, name: String) -> Result<Value, Error> {
-    for host in hosts_of(&hosts)? {
+fn by_etcd_name(hosts: &Value, name: &str) -> Result<Value, Error> {
+    for host in hosts_of(hosts)? {
         let etcd = host.get_attr("etcd")?;
-        if !etcd.is_none() && !etcd.is_undefined() && etcd.get_attr("name")?.as_str() == Some(&name) {
+        if !etcd.is_none() && !etcd.is_undefined() && etcd.get_attr("name")?.as_str() == Some(name) {
             return Ok(host);
         }
     }
@@ -95,11 +95,11 @@ fn quote(text: &str) -> String {
 }
 
 /// All that a JSON path finds, as a list.
-fn jsonpath(value: Value, path: String) -> Result<Value, Error> {
-    let path = serde_json_path::JsonPath::parse(&path).map_err(|error| bad(format!("jsonpath: {error}")))?;
+fn jsonpath(value: &Value, path: &str) -> Result<Value, Error> {
+    let path = serde_json_path::JsonPath::parse(path).map_err(|error| bad(format!("jsonpath: {error}")))?;
     let value = match value.as_str() {
         Some(text) => serde_json::from_str(text).map_err(|error| bad(format!("jsonpath needs JSON: {error}")))?,
-        None => serde_json::to_value(&value).map_err(|error| bad(error.to_string()))?,
+        None => serde_json::to_value(value).map_err(|error| bad(error.to_string()))?,
     };
     Ok(Value::from(Serde(path.query(&value).all())))
 }

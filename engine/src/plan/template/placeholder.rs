@@ -56,15 +56,13 @@ fn reveal_text(text: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
     let mut parts = text.split(SECRET_OPEN);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.split_once(SECRET_CLOSE).and_then(|(name, rest)| Some((lookup(name)?, rest))) {
-            Some((secret, rest)) => {
-                out.push_str(&secret);
-                out.push_str(rest);
-            }
-            None => {
-                out.push(SECRET_OPEN);
-                out.push_str(part);
-            }
+        if let Some((secret, rest)) = part.split_once(SECRET_CLOSE).and_then(|(name, rest)| Some((lookup(name)?, rest)))
+        {
+            out.push_str(&secret);
+            out.push_str(rest);
+        } else {
+            out.push(SECRET_OPEN);
+            out.push_str(part);
         }
     }
     out

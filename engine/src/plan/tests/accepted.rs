@@ -78,7 +78,7 @@ fn the_example_of_the_language_compiles() {
     assert_eq!(hosts(step(&plan, "stop")), ["cp2"]);
     assert_eq!(plan.vars["member_host"]["etcd"]["data_dir"], "/data/etcd");
     let start = step(&plan, "start");
-    assert_eq!((start.timeout, start.effect), (Some(Duration::from_secs(120)), Effect::Probed));
+    assert_eq!((start.timeout, start.effect), (Some(Duration::from_mins(2)), Effect::Probed));
     assert_eq!(start.verify[0].every, Duration::from_secs(5));
     assert_eq!(step(&plan, "remove").verify[0].every, Duration::from_secs(2));
     assert_eq!(step(&plan, "remove").place, "plan.yaml:14");
