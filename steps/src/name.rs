@@ -148,6 +148,7 @@ impl fmt::Display for AttemptId {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn units_are_required() {
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert!(duration("90").is_err());
         assert!(duration("").is_err());

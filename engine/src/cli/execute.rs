@@ -105,13 +105,13 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
                 return Err(stopped(stop.unwrap_or(Stop::Terminate)));
             }
         };
-        let refused = findings.iter().any(|finding| !finding.holds);
+        let any_fails = findings.iter().any(|finding| !finding.holds);
         journal.commit(vec![Event::Preflight { findings: findings.clone() }])?;
-        if refused {
+        if any_fails {
             let reason = "a precondition does not hold".to_owned();
             journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
             report.close();
-            return Err(finish.refused(&findings));
+            return Err(refused(&findings));
         }
     }
     if let Err(fault) = raise(&context, &mut journal, how.take_over).await {
@@ -207,15 +207,6 @@ struct Finish<'a> {
 }
 
 impl Finish<'_> {
-    fn refused(&self, findings: &[Finding]) -> CommandError {
-        let mut text = String::from("\nnothing was changed: these do not hold\n");
-        for finding in findings.iter().filter(|finding| !finding.holds) {
-            summary::failed_check(&mut text, finding);
-        }
-        eprint!("{text}");
-        CommandError::reported(Exit::Precondition)
-    }
-
     fn outcome(&self, state: &RunState, ended: Ended) -> Result<(), CommandError> {
         let ending = match ended {
             Ended::Settled(ending) => ending,
@@ -241,6 +232,15 @@ impl Finish<'_> {
             Ended::Fenced => Err(CommandError::reported(Exit::Locked)),
         }
     }
+}
+
+fn refused(findings: &[Finding]) -> CommandError {
+    let mut text = String::from("\nnothing was changed: these do not hold\n");
+    for finding in findings.iter().filter(|finding| !finding.holds) {
+        summary::failed_check(&mut text, finding);
+    }
+    eprint!("{text}");
+    CommandError::reported(Exit::Precondition)
 }
 
 fn word(ending: Ending) -> &'static str {

@@ -89,14 +89,7 @@ impl Home {
     pub fn open(given: Option<&Path>) -> Result<Self, CommandError> {
         let root = match given {
             Some(path) => std::path::absolute(path)?,
-            None => {
-                use etcetera::BaseStrategy as _;
-                let base = etcetera::choose_base_strategy().map_err(|error| {
-                    CommandError::new(Exit::Usage, chain(&error)).hint("name a state directory with --state-dir")
-                })?;
-                let state = base.state_dir().unwrap_or_else(|| base.data_dir());
-                state.join("requorum")
-            }
+            None => default_root()?,
         };
         private_directory(&root.join("runs")).map_err(|error| unusable(&root, &error))?;
         private_directory(&root.join("locks")).map_err(|error| unusable(&root, &error))?;
@@ -211,6 +204,15 @@ pub fn kept(store: &dyn Store, beginning: &Beginning) -> Result<(Plan, KeptSite)
 /// Reads a run id given on the command line.
 pub fn run_id(text: &str) -> Result<RunId, CommandError> {
     RunId::new(text).map_err(|error| CommandError::new(Exit::Usage, error.to_string()))
+}
+
+/// Returns `$XDG_STATE_HOME/requorum`, usually `~/.local/state/requorum`.
+fn default_root() -> Result<PathBuf, CommandError> {
+    use etcetera::BaseStrategy as _;
+    let base = etcetera::choose_base_strategy().map_err(|error| {
+        CommandError::new(Exit::Usage, chain(&error)).hint("name a state directory with --state-dir")
+    })?;
+    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("requorum"))
 }
 
 fn private_directory(path: &Path) -> std::io::Result<()> {

@@ -28,7 +28,7 @@ impl Files for Disk {
 /// Finds a plan: a path, or a name of the library.
 pub fn plan(named: &str) -> Result<Source, CommandError> {
     let path = Path::new(named);
-    if path.is_file() || named.ends_with(".yaml") || named.ends_with(".yml") {
+    if path.is_file() || path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
         return read(path, "plan");
     }
     if let Some(shipped) = requorum_plans::find(named) {

@@ -23,7 +23,7 @@ use self::decide::What;
 use self::error::CommandError;
 use self::options::Global;
 
-/// Executes declarative recovery plans for etcd, Kubernetes and OpenShift control planes.
+/// Executes declarative recovery plans for etcd and Kubernetes control planes.
 ///
 /// A plan says what must be true, what each step does, and how one knows that it worked. What a run does is kept on disk, so
 /// that a recovery that was interrupted goes on where it was, and does nothing blindly twice.

@@ -14,7 +14,7 @@ use crate::report::{Report, json::Json, lines::Lines, live::Live, summary::Invoc
 /// The options of every command.
 #[derive(Debug, Clone, Args)]
 pub struct Global {
-    /// Where runs are kept [default: $XDG_STATE_HOME/requorum]
+    /// Where runs are kept [default: `$XDG_STATE_HOME/requorum`]
     #[arg(long, global = true, env = "REQUORUM_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 

@@ -66,7 +66,10 @@ impl Runs {
         match self.what {
             What::List { output } => list(&home, output),
             What::Show { run, output } => show(global, &find(&home, run.as_deref())?, output),
-            What::Logs { run, output } => logs(&find(&home, run.as_deref())?, output),
+            What::Logs { run, output } => {
+                logs(&find(&home, run.as_deref())?, output);
+                Ok(())
+            }
             What::Abort { run, reason } => {
                 let target = Target { home: &home, run: &run, reason };
                 decide::deliver(&target, Order::Abort)?;
@@ -97,8 +100,7 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
             for glance in &glances {
                 let (plan, cluster) = glance
                     .beginning()
-                    .map(|beginning| (beginning.plan.as_str(), beginning.cluster.as_str()))
-                    .unwrap_or(("never began", ""));
+                    .map_or(("never began", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
                 println!("{:<22} {:<12} {cluster:<16} {plan}", glance.id, glance.state());
             }
         }
@@ -175,7 +177,7 @@ fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
     about
 }
 
-fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
+fn logs(glance: &Glance, output: Format) {
     for record in &glance.records {
         match output {
             Format::Json => println!("{}", json!(record)),
@@ -186,7 +188,6 @@ fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
             }
         }
     }
-    Ok(())
 }
 
 /// Returns how long an item took, from its first start to this success.

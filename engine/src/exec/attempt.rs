@@ -18,7 +18,7 @@ use crate::run::record::{Event, Finding};
 use crate::run::state::nothing_was_done;
 
 /// The bound for one attempt whose step has no `timeout`.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How long a command may take to end after it was told to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -176,10 +176,15 @@ impl Work<'_> {
             Some(Err(error)) => return self.fail(0, Fault::refused(format!("`checks`: {error}"))).await,
             None => Vec::new(),
         };
+        // The start is recorded for its time; there is nothing to undo or to doubt about it.
+        let (id, attempt) = (self.entry.id.clone(), self.entry.item.attempt + 1);
+        let names: Vec<&str> = checks.iter().map(|check| check.kind.as_str()).collect();
+        let command = format!("wait until {}", names.join(", "));
+        self.commit(Event::Started { id, attempt, args: Value::Null, before: Value::Null, command }).await?;
         let findings = look::settle(self.context, &checks, &self.spot()).await;
         match findings.iter().find(|finding| !finding.holds) {
-            None => self.acted(0, json!({ "held": findings.len() })).await,
-            Some(finding) => self.fail(0, expired(finding)).await,
+            None => self.acted(attempt, json!({ "held": findings.len() })).await,
+            Some(finding) => self.fail(attempt, expired(finding)).await,
         }
     }
 
@@ -198,10 +203,7 @@ impl Work<'_> {
         let mut number = self.entry.item.attempt;
         loop {
             number += 1;
-            let fault = match self.attempt(action.as_ref(), &args, number).await? {
-                Some(fault) => fault,
-                None => return Ok(()),
-            };
+            let Some(fault) = self.attempt(action.as_ref(), &args, number).await? else { return Ok(()) };
             let again = number < self.entry.step.retry.attempts && self.entry.step.effect < Effect::Once;
             let id = self.entry.id.clone();
             self.commit(Event::Failed { id, attempt: number, fault: fault.clone() }).await?;

@@ -1,6 +1,6 @@
 //! What is done about an attempt whose outcome is in doubt: the capsule is asked, then the probe, then a person.
 
-use requorum_steps::{Action, Fault, Probe};
+use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
 use super::attempt::{Stopping, Work};
@@ -21,14 +21,20 @@ impl Work<'_> {
     /// Finds out what became of the latest attempt, and goes on from there.
     pub async fn reconcile(&self) -> Result<Reconciled, Stopping> {
         let number = self.entry.item.attempt;
-        if self.entry.step.kind == "wait.for" {
-            return self.go_on_waiting().await;
+        let kind = match context::kind(&self.entry.step.kind) {
+            Ok(kind) => kind,
+            Err(fault) => return self.unseen(fault).await,
+        };
+        match kind.make {
+            Make::Builtin(Builtin::WaitFor) => return self.go_on_waiting().await,
+            Make::Builtin(_) => {
+                self.decided(Verdict::Repeat, "it only waits or looks".to_owned()).await?;
+                return Ok(Reconciled::Decided);
+            }
+            Make::Action(_) | Make::Check(_) => {}
         }
-        let prepared = context::kind(&self.entry.step.kind).and_then(|kind| {
-            // The arguments of the intent, never rendered again.
-            self.context.action(kind, &self.entry.item.args)
-        });
-        let action = match prepared {
+        // The arguments of the intent, never rendered again.
+        let action = match self.context.action(kind, &self.entry.item.args) {
             Ok(action) => action,
             Err(fault) => return self.unseen(fault).await,
         };
