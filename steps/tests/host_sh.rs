@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 const SCRIPT: &str = include_str!("../src/capsule/host.sh");
 
@@ -54,14 +55,18 @@ impl Shell {
     }
 
     fn raw(&self, stdin: &[u8], args: &[&str]) -> Output {
+        let mut child = self.spawn(args);
+        child.stdin.take().unwrap().write_all(stdin).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
         let mut command = Command::new(&self.words[0]);
         command.args(&self.words[1..]).args(["-c", "me=$1; shift; eval \"$me\"", "sh", SCRIPT, "N"]).args(args);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), stdin).unwrap();
-        child.wait_with_output().unwrap()
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     fn launch(&self, root: &Path, name: &str, stdin: (&str, &[u8]), text: &str) -> Vec<String> {
@@ -105,6 +110,55 @@ fn every_shell_speaks_the_whole_protocol() {
         );
         assert!(said.stdout.starts_with(b"N begun\nN state exited 0 0 524288 524289 0 0\n"));
         stop(&shell, &root);
+    }
+}
+
+#[test]
+fn whoever_comes_while_the_input_arrives_is_seen() {
+    for shell in shells() {
+        eprintln!("under {:?}", shell.words);
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display().to_string();
+        let count = directory.path().join("count");
+        let text = format!("echo once >>{}; cat", count.display());
+        let launch =
+            |name: &'static str| ["launch", &at, "c", "run", name, "1", "token", "me", "bytes", "3", &text, "sh"];
+
+        let slow = Slow::begin(&shell, &launch("s@twice.1"));
+        assert_eq!(shell.call(b"two", &launch("s@twice.1")).last().unwrap(), "two");
+        assert_eq!(slow.finish(b"one"), ["N begun", "N state exited 0 0 3 0 0 0", "two"], "the other was first");
+        assert_eq!(fs::read_to_string(&count).unwrap(), "once\n");
+
+        let slow = Slow::begin(&shell, &launch("s@fenced.1"));
+        let raise = ["fence-raise", &at, "c", "run-2", "2", "other", "you", "take-over"];
+        assert_eq!(shell.call(b"", &raise), ["N done"]);
+        assert_eq!(slow.finish(b"one"), ["N fenced run-2 2 0 other you"], "the fence was taken meanwhile");
+        assert_eq!(fs::read_to_string(&count).unwrap(), "once\n");
+        assert_eq!(shell.call(b"", &launch("s@twice.1")).last().unwrap(), "two", "what has begun is still told");
+    }
+}
+
+/// A launch that has been asked for its input and has not sent it yet.
+struct Slow {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Slow {
+    fn begin(shell: &Shell, args: &[&str]) -> Self {
+        let mut child = shell.spawn(args);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert_eq!(line, "N send\n");
+        Self { child, stdout }
+    }
+
+    fn finish(mut self, stdin: &[u8]) -> Vec<String> {
+        self.child.stdin.take().unwrap().write_all(stdin).unwrap();
+        let lines = self.stdout.lines().map(Result::unwrap).collect();
+        self.child.wait().unwrap();
+        lines
     }
 }
 

@@ -82,12 +82,13 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
     let report = global.report(items);
-    let epoch = records.iter().map(|record| record.epoch).max().unwrap_or(0) + 1;
     let plan = Arc::new(plan);
-    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
     let run = beginning.run.clone();
     let world = world(home, &run, site.site)?;
-    let holder = holder(&world, &run, &plan, epoch, how.take_over).await;
+    let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
+    let epoch = prepare::next_epoch(&world, &plan, last, how.take_over).await;
+    let holder = holder(&world, &run, epoch);
+    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
     let base = base_scope(&plan, &site.value, &run, &records);
@@ -174,16 +175,8 @@ fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, 
     Ok(World::new(Arc::new(site), settings))
 }
 
-/// Makes the holder of this process. Its epoch is above all that this run had; taking over, above all on the hosts too.
-async fn holder(world: &World, run: &RunId, plan: &Plan, epoch: u64, take_over: bool) -> Holder {
-    let mut epoch = epoch;
-    if take_over {
-        for host in prepare::hosts_of(plan) {
-            if let Ok(Some(seen)) = world.see_fence(&host).await {
-                epoch = epoch.max(seen.holder.epoch + 1);
-            }
-        }
-    }
+/// Makes the holder of this process.
+fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
     let label = format!("{}, pid {}, run {run}", operator(), std::process::id());
     Holder {
         cluster: world.site().cluster.clone(),

@@ -90,6 +90,15 @@ fn finding(check: &str, host: Option<HostName>, outcome: Result<Observation, Fau
     Finding { check: check.to_owned(), host, place: "before every run".to_owned(), holds, message: None, outcome }
 }
 
+/// Returns the epoch of a process that takes a run up: above all that the run had, above those of runs that are over, and
+/// above every other where another holder is pushed aside. A host that cannot be reached is met by the preflight.
+pub async fn next_epoch(world: &World, plan: &Plan, last: u64, take_over: bool) -> u64 {
+    let hosts = hosts_of(plan);
+    let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
+    let passed = seen.into_iter().flatten().flatten().filter(|seen| seen.finished || take_over);
+    passed.map(|seen| seen.holder.epoch).chain([last]).max().unwrap_or(last) + 1
+}
+
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
 pub async fn raise_fences(context: &Context, take_over: bool) -> Result<Vec<Event>, Fault> {
     let hosts = hosts_of(&context.plan);

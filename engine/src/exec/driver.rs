@@ -302,9 +302,6 @@ impl Driver {
     /// may have rebooted meanwhile. What the plan has since taken back itself is not looked at.
     async fn observe_again(&mut self) -> Result<(), JournalError> {
         let state = self.journal.state();
-        if state.epoch() <= 1 || state.is_done() {
-            return Ok(());
-        }
         let entries: Vec<Entry> = state
             .items()
             .filter(|(_, item)| matches!(item.phase, Phase::Succeeded | Phase::Satisfied) && item.attempt > 0)

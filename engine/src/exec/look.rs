@@ -13,7 +13,7 @@ use crate::plan::template::{self, Scope};
 use crate::run::record::{Finding, ItemId};
 
 /// The bound for one look of a check, beyond the bounds of the calls that it makes.
-const ONE_LOOK: Duration = Duration::from_secs(120);
+const ONE_LOOK: Duration = Duration::from_mins(2);
 
 /// Where checks are looked at: the item that asks, its host, what its templates see.
 pub struct Spot<'a> {

@@ -11,7 +11,10 @@ use super::compiled::Plan;
 /// plan. Maps count by their entries and not by their order.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
-    let value = serde_json::to_value(Plan { digest: String::new(), ..plan.clone() }).unwrap_or_default();
+    let mut value = serde_json::to_value(plan).unwrap_or_default();
+    if let Some(plan) = value.as_object_mut() {
+        plan.remove("digest");
+    }
     let mut hasher = Sha256::new();
     feed(&value, &mut hasher);
     hex::encode(hasher.finalize())

@@ -1,6 +1,7 @@
 //! What to do next, decided from the state alone.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher;
 
 use requorum_steps::capsule::CapsuleState;
 use requorum_steps::{Effect, Probe, StepId};
@@ -33,7 +34,7 @@ impl Act {
 ///
 /// An item whose needs are not all done (any more) is left alone, whatever its phase: something it relies on has lapsed.
 #[must_use]
-pub fn decide(state: &RunState, working: &HashSet<ItemId>, parallel: usize) -> Vec<Act> {
+pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, parallel: usize) -> Vec<Act> {
     let mut acts = Vec::new();
     let mut free = parallel.saturating_sub(working.len());
     let mut at_work: HashMap<&StepId, usize> = HashMap::new();

@@ -22,7 +22,7 @@ pub struct Record {
     pub seq: u64,
     /// When it was made, by the clock of the machine that ran requorum.
     pub at: Timestamp,
-    /// Which taking-up of the run made it: 1 for the first process, more for each that resumed.
+    /// Which taking-up of the run made it; it grows with each process, and beyond the epochs that hosts have seen.
     pub epoch: u64,
     /// What happened.
     pub event: Event,

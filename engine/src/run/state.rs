@@ -294,7 +294,7 @@ impl RunState {
         self.last_seq
     }
 
-    /// Returns how often the run was taken up.
+    /// Returns the epoch of the process that took the run up last.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch

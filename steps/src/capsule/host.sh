@@ -200,8 +200,9 @@ receive() {
     fi
     say send
     cat >"$spool" 2>/dev/null
-    got=$(($(wc -c <"$spool")))
-    [ "$got" = "$length" ] || {
+    got=$(wc -c <"$spool") || got=0 # another launch of this attempt has ended and tidied up
+    got=$((got))
+    [ "$got" = "$length" ] || begun "$dir" || {
         discard
         refuse "$got of $length bytes of standard input arrived: the disk is full, or the file changed on the way"
     }
