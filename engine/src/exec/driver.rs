@@ -25,7 +25,7 @@ use futures_util::future::join_all;
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
 const REST: Duration = Duration::from_secs(3);
-/// How often the inbox is looked at.
+/// How often the inbox is looked at, and what rides along is made visible.
 const INBOX: Duration = Duration::from_millis(300);
 /// How often one process tries to learn what became of one item.
 const RECONCILES: u32 = 3;
@@ -145,7 +145,10 @@ impl Driver {
                 () = until(budget_ends), if self.stopping.is_none() => {
                     self.stop(Ended::OutOfTime, "the time budget is over: nothing new begins").await?;
                 }
-                _ = tick.tick() => self.take_decisions()?,
+                _ = tick.tick() => {
+                    self.take_decisions()?;
+                    tokio::task::block_in_place(|| self.journal.settle())?;
+                }
             }
         }
         self.end()
