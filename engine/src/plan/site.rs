@@ -107,8 +107,7 @@ impl Reader<'_, '_> {
         if fields.need("platform", self.problems).is_none() {
             return String::new();
         }
-        let words: Vec<(&str, &str)> =
-            PLATFORMS.iter().map(|name| (*name, *name)).collect();
+        let words: Vec<(&str, &str)> = PLATFORMS.iter().map(|name| (*name, *name)).collect();
         fields.word("platform", &words, self.problems).map_or_else(String::new, |(name, _)| name.to_owned())
     }
 
