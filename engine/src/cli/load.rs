@@ -95,6 +95,7 @@ pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mo
     let given = Given {
         set: inputs.set.clone(),
         set_file: inputs.set_file.clone(),
+        directory: std::env::current_dir().map_err(CommandError::from)?,
         environment: std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
     };
     let home = std::env::home_dir();

@@ -24,6 +24,8 @@ pub struct Given {
     pub set_file: Vec<(String, PathBuf)>,
     /// The names of the environment's variables. A secret `NAME` may be in `REQUORUM_INPUT_NAME`.
     pub environment: BTreeSet<String>,
+    /// The directory that relative paths given for inputs start from.
+    pub directory: PathBuf,
 }
 
 /// The type of an input.
@@ -279,15 +281,28 @@ fn secret(
 
 /// Returns what the operator gives for an input.
 fn given(input: &Input<'_>, request: &Request<'_>) -> Option<Result<Value, String>> {
+    let is_path = matches!(input.ty, InputType::File | InputType::Directory);
     if let Some((_, text)) = request.inputs.set.iter().find(|(name, _)| name == input.name) {
-        return Some(from_text(input.ty, text));
+        return Some(if is_path { Ok(whole_path(text, request)) } else { from_text(input.ty, text) });
     }
     let (_, path) = request.inputs.set_file.iter().find(|(name, _)| name == input.name)?;
+    if is_path {
+        return Some(Ok(whole_path(&path.to_string_lossy(), request)));
+    }
     let text = match request.files.read(path) {
         Ok(text) => text,
         Err(error) => return Some(Err(format!("cannot read {}: {error}", path.display()))),
     };
     Some(from_text(input.ty, text.strip_suffix('\n').unwrap_or(&text)))
+}
+
+/// Makes a path that the operator gives independent of the directory that he stands in: a resume may come from another.
+fn whole_path(text: &str, request: &Request<'_>) -> Value {
+    let path = match (text.strip_prefix("~/"), request.home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        (Some(_), None) | (None, _) => request.inputs.directory.join(text),
+    };
+    Value::String(path.to_string_lossy().into_owned())
 }
 
 fn from_text(ty: InputType, text: &str) -> Result<Value, String> {

@@ -107,8 +107,7 @@ impl Reader<'_, '_> {
         if fields.need("platform", self.problems).is_none() {
             return String::new();
         }
-        let words: Vec<(&str, &str)> =
-            PLATFORMS.iter().filter(|name| **name != "any").map(|name| (*name, *name)).collect();
+        let words: Vec<(&str, &str)> = PLATFORMS.iter().map(|name| (*name, *name)).collect();
         fields.word("platform", &words, self.problems).map_or_else(String::new, |(name, _)| name.to_owned())
     }
 
@@ -175,9 +174,6 @@ impl Reader<'_, '_> {
         let mut taken = Taken::default();
         let Some(node) = fields.need("hosts", self.problems) else { return hosts };
         let Some(written) = Fields::open(node, "`hosts`", self.problems) else { return hosts };
-        if written.entries().is_empty() {
-            self.problems.error(node.span, "no-hosts", "the site has no hosts");
-        }
         for entry in written.entries() {
             match HostName::new(&entry.key) {
                 Ok(name) => {
