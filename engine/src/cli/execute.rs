@@ -117,6 +117,9 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     }
     if let Err(fault) = raise(&context, &mut journal, how.take_over).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
+        if fresh {
+            prepare::lower_fences(&context).await;
+        }
         journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
         report.close();
         return Err(fenced(&fault));

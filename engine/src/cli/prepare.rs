@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use requorum_steps::transport::etcd;
-use requorum_steps::{Fault, HostName, Observation, Seat, World, catalog};
+use requorum_steps::{Fault, FaultKind, HostName, Observation, Seat, World, catalog};
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
@@ -111,7 +111,7 @@ pub async fn raise_fences(context: &Context, take_over: bool) -> Result<Vec<Even
     for (host, outcome) in raised {
         match outcome {
             Ok(()) => events.push(Event::Fence { host, unreachable: None }),
-            Err(fault) if fault.kind == requorum_steps::FaultKind::Fenced => return Err(fault.on(&host)),
+            Err(fault) if fault.kind == FaultKind::Fenced => return Err(fault.on(&host)),
             Err(fault) => events.push(Event::Fence { host, unreachable: Some(fault) }),
         }
     }
@@ -127,10 +127,15 @@ pub async fn lower_fences(context: &Context) {
     }))
     .await;
     for (host, outcome) in lowered {
-        if let Err(fault) = outcome {
+        if let Err(fault) = outcome.or_else(not_ours) {
             context.report.say(&format!("the fence on {host} could not be lowered: {fault}"));
         }
     }
+}
+
+/// A fence that another holder raised is not ours to lower.
+fn not_ours(fault: Fault) -> Result<(), Fault> {
+    if fault.kind == FaultKind::Fenced { Ok(()) } else { Err(fault) }
 }
 
 fn short(id: &str) -> &str {
