@@ -11,16 +11,25 @@ pub fn render() -> String {
         "# Step reference\n\nGenerated from the catalog by `requorum reference`; do not edit. The common keys of steps and \
          checks are in [the plan language](language.md).\n\n## Actions\n",
     );
-    for kind in catalog::all().iter().filter(|kind| !kind.is_check()) {
-        one(&mut out, kind);
-    }
+    family(&mut out, |kind| !kind.is_check());
     out.push_str(
         "\n## Checks\n\nA check only looks. It stands in `preflight`, `require`, `verify`, `probe` or `wait.until`.\n",
     );
-    for kind in catalog::all().iter().filter(|kind| kind.is_check()) {
-        one(&mut out, kind);
-    }
+    family(&mut out, Kind::is_check);
     out
+}
+
+/// Renders an overview of some kinds, then each of them.
+fn family(out: &mut String, belongs: fn(&Kind) -> bool) {
+    let kinds = || catalog::all().iter().filter(|kind| belongs(kind));
+    out.push('\n');
+    for kind in kinds() {
+        // The anchor of a heading keeps letters, digits and `_`.
+        let _ = writeln!(out, "- [`{}`](#{}): {}", kind.name, kind.name.replace('.', ""), kind.summary);
+    }
+    for kind in kinds() {
+        one(out, kind);
+    }
 }
 
 fn one(out: &mut String, kind: &Kind) {
@@ -97,5 +106,22 @@ fn type_name(ty: Type) -> String {
         Type::Checks => "list of checks".to_owned(),
         Type::Expression => "expression".to_owned(),
         Type::Any => "anything".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_in_the_docs_is_the_one_of_this_catalog() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/steps.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        // Not assert_eq: two texts of a thousand lines would bury what to do.
+        assert!(
+            written == render(),
+            "docs/steps.md is not what the catalog says; write it anew with\n\n    \
+             cargo run -q -p requorum -- reference > docs/steps.md\n"
+        );
     }
 }

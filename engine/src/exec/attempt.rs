@@ -155,7 +155,7 @@ impl Work<'_> {
         let text = args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned();
         let command = format!("wait {text}");
         let id = self.entry.id.clone();
-        self.commit(Event::Started { id, attempt: 1, args, before: Value::Null, command }).await?;
+        self.commit(Event::Started { id, attempt: 1, args, before: Value::Null, title: self.title(), command }).await?;
         self.wait_out(&text, clock::now()).await
     }
 
@@ -180,7 +180,15 @@ impl Work<'_> {
         let (id, attempt) = (self.entry.id.clone(), self.entry.item.attempt + 1);
         let names: Vec<&str> = checks.iter().map(|check| check.kind.as_str()).collect();
         let command = format!("wait until {}", names.join(", "));
-        self.commit(Event::Started { id, attempt, args: Value::Null, before: Value::Null, command }).await?;
+        self.commit(Event::Started {
+            id,
+            attempt,
+            args: Value::Null,
+            before: Value::Null,
+            title: self.title(),
+            command,
+        })
+        .await?;
         let findings = look::settle(self.context, &checks, &self.spot()).await;
         match findings.iter().find(|finding| !finding.holds) {
             None => self.acted(attempt, json!({ "held": findings.len() })).await,
@@ -246,8 +254,15 @@ impl Work<'_> {
         };
         let command = action.preview(&reader).command;
         let id = self.entry.id.clone();
-        self.commit(Event::Started { id, attempt: number, args: args.clone(), before: before.clone(), command })
-            .await?;
+        self.commit(Event::Started {
+            id,
+            attempt: number,
+            args: args.clone(),
+            before: before.clone(),
+            title: self.title(),
+            command,
+        })
+        .await?;
         self.finish_attempt(action, number, &before).await
     }
 
@@ -364,6 +379,12 @@ impl Work<'_> {
     /// Hands in one event.
     pub async fn commit(&self, event: Event) -> Result<(), Stopping> {
         self.desk.commit(vec![event]).await
+    }
+
+    /// Renders the title of the step for this item.
+    fn title(&self) -> String {
+        let title = &self.entry.step.title;
+        template::render_text(title, &self.entry.scope).unwrap_or_else(|_| title.clone())
     }
 
     fn spot(&self) -> Spot<'_> {

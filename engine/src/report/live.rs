@@ -78,8 +78,9 @@ impl Report for Live {
         if let Some(id) = record.event.item() {
             match state.item(id).map(|item| &item.phase) {
                 Some(Phase::Started | Phase::Acted) => {
-                    if let (Some(bar), Event::Started { command, .. }) = (self.bar(Some(id)), &record.event) {
-                        bar.set_message(phrase::first_line(command).to_owned());
+                    if let (Some(bar), Event::Started { title, command, .. }) = (self.bar(Some(id)), &record.event) {
+                        let text = if title.is_empty() { command } else { title };
+                        bar.set_message(phrase::first_line(text).to_owned());
                     }
                 }
                 Some(_) | None => self.put_away(Some(id)),

@@ -45,7 +45,7 @@ pub fn of(record: &Record) -> Option<Phrase> {
             (Tone::Notice, "taken up", join(&[&format!("by {by}"), reason.as_deref().unwrap_or("")], ": "))
         }
         Event::Preflight { findings } => match findings.iter().filter(|finding| !finding.holds).count() {
-            0 => (Tone::Good, "preflight", format!("{} checks hold", findings.len())),
+            0 => (Tone::Good, "preflight", format!("all holds ({} checks)", findings.len())),
             bad => (Tone::Bad, "preflight", format!("{bad} of {} checks do not hold", findings.len())),
         },
         Event::Fence { host, unreachable: None } => (Tone::Plain, "fenced", host.to_string()),
@@ -57,9 +57,9 @@ pub fn of(record: &Record) -> Option<Phrase> {
         Event::Skipped { because, .. } => (Tone::Plain, "skipped", format!("`{because}` is false")),
         Event::Blocked { findings, .. } => (Tone::Bad, "blocked", failing(findings)),
         Event::Satisfied { evidence, .. } => (Tone::Plain, "already so", evidence.clone()),
-        Event::Started { attempt, command, .. } => {
-            let again = if *attempt > 1 { format!("attempt {attempt}: ") } else { String::new() };
-            (Tone::Plain, "started", format!("{again}{}", first_line(command)))
+        Event::Started { attempt, title, command, .. } => {
+            let again = if *attempt > 1 { format!("attempt {attempt}") } else { String::new() };
+            (Tone::Plain, "started", join(&[&again, title, first_line(command)], ": "))
         }
         Event::Acted { .. } => return None,
         Event::Failed { fault, .. } => (Tone::Bad, "failed", fault_line(fault)),

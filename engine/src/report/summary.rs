@@ -89,8 +89,11 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
     }
     standing(&mut text, state, ending);
     if state.is_overridden() {
-        let _ =
-            writeln!(text, "\na person overrode a step of this run; `{} runs show {run}` says which", calls.program);
+        let _ = writeln!(
+            text,
+            "\na person overrode a step of this run; `{} runs logs {run}` says which, who and why",
+            calls.program
+        );
     }
     match ending {
         Ending::Failed => {

@@ -229,6 +229,9 @@ pub enum Event {
         /// What the action saw before, for its probe.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         before: Value,
+        /// The rendered title of the step; empty where the author gave none.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        title: String,
         /// The command or call, for a person.
         command: String,
     },
