@@ -224,3 +224,22 @@ fn progress_as_json_is_one_object_for_each_event_and_standard_output_stays_empty
         .collect();
     assert!(objects.len() >= 4, "{outcome}");
 }
+
+#[test]
+fn whoever_looks_at_runs_is_never_in_the_way_of_a_run() {
+    let desk = Desk::steps("  - id: a\n    command.run: { run: 'true' }\n");
+    desk.run(0, &[]);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    desk.laptop.expect(0, &["runs", "list"]);
+                }
+            });
+        }
+        let codes: Vec<i32> = (0..30).map(|_| desk.laptop.run(&desk.line(&[])).code).collect();
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(codes, [0; 30]);
+    });
+}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use requorum_state::layout::Layout;
 use requorum_state::{ClusterLock, SledStore, Store, StoreError, witness};
@@ -14,6 +15,11 @@ use super::error::{CommandError, Exit, chain};
 use crate::exec::journal;
 use crate::plan::compiled::Plan;
 use crate::run::record::{Beginning, Ending, Event, Record};
+
+/// What the holder of a cluster's lock is called who only looks whether somebody holds it.
+const LOOK: &str = "a look";
+/// How long those who only look may be in the way of one who wants the lock.
+const LOOKS: Duration = Duration::from_secs(2);
 
 /// The state directory.
 #[derive(Debug, Clone)]
@@ -105,13 +111,23 @@ impl Home {
     /// Takes the lock of a cluster. The label says who holds it.
     pub fn lock(&self, cluster: &str, label: &str) -> Result<ClusterLock, CommandError> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        ClusterLock::acquire(&path, label).map_err(|error| match error {
-            StoreError::Locked { by, .. } => {
-                CommandError::new(Exit::Locked, format!("cluster `{cluster}` is held by {by}"))
-                    .hint("watch it with `requorum runs logs`, or wait until it has ended")
+        let ends = Instant::now() + LOOKS;
+        loop {
+            match ClusterLock::acquire(&path, label) {
+                Ok(lock) => return Ok(lock),
+                // Whoever only looks lets go at once; whoever has no name yet is about to get one.
+                Err(StoreError::Locked { by, .. })
+                    if (by.label == LOOK || by.label.is_empty()) && Instant::now() < ends =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(StoreError::Locked { by, .. }) => {
+                    return Err(CommandError::new(Exit::Locked, format!("cluster `{cluster}` is held by {by}"))
+                        .hint("watch it with `requorum runs logs`, or wait until it has ended"));
+                }
+                Err(other) => return Err(other.into()),
             }
-            other => other.into(),
-        })
+        }
     }
 
     /// Looks at all runs, newest first, without taking any lock. What cannot be read is left out.
@@ -144,7 +160,7 @@ impl Home {
     /// Says who holds a run of a cluster now.
     fn holder(&self, cluster: &str, id: &RunId) -> Option<String> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        match ClusterLock::acquire(&path, "a look") {
+        match ClusterLock::acquire(&path, LOOK) {
             Err(StoreError::Locked { by, .. }) if by.to_string().contains(id.as_str()) => Some(by.to_string()),
             Ok(_) | Err(_) => None,
         }
