@@ -1,5 +1,7 @@
 //! A secret reaches the command that needs it, and nothing else.
 
+use sha2::{Digest as _, Sha256};
+
 use super::Desk;
 use crate::support::files_with;
 
@@ -23,8 +25,7 @@ fn a_secret_is_in_no_journal_no_output_no_argument_list_and_no_file() {
     assert!(!outcome.stderr.contains(SECRET) && !outcome.stdout.contains(SECRET), "{outcome}");
 
     // The command got it, without the line break of the file.
-    use sha2::Digest as _;
-    assert!(desk.file("digest").starts_with(&hex::encode(sha2::Sha256::digest(SECRET))), "{}", desk.file("digest"));
+    assert!(desk.file("digest").starts_with(&hex::encode(Sha256::digest(SECRET))), "{}", desk.file("digest"));
     assert!(desk.file("argv").contains("sha256sum"));
     for command in ["show", "logs"] {
         let shown = desk.laptop.expect(0, &["runs", command, "-o", "json"]);
@@ -47,8 +48,7 @@ fn a_secret_may_come_from_the_environment_but_not_from_the_command_line() {
     let mut command = desk.laptop.command(&["run", &desk.plan, "-i", &desk.site, "--yes"]);
     command.env("REQUORUM_INPUT_PASSWORD", SECRET);
     desk.laptop.spawn(command).wait().expect(5);
-    use sha2::Digest as _;
-    assert!(desk.file("digest").starts_with(&hex::encode(sha2::Sha256::digest(SECRET))));
+    assert!(desk.file("digest").starts_with(&hex::encode(Sha256::digest(SECRET))));
     assert_eq!(files_with(&desk.laptop.path(""), SECRET), Vec::<std::path::PathBuf>::new());
 }
 

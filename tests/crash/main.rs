@@ -7,7 +7,7 @@ mod support;
 use std::time::Duration;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use support::recovery::{fill_and_save, set_aside};
+use support::recovery::{fill_and_save, happened_once, set_aside};
 use support::{HOSTS, Laptop, Run, Testbed, wait_until, with_each_etcd, words};
 
 /// When requorum is killed: as soon as its journal holds this.
@@ -68,7 +68,7 @@ fn a_restore_killed_at_ten_moments_and_resumed_ends_the_same_and_restores_no_mem
 
             let known = laptop.runs().len();
             let mut live = laptop.start(&words(&saved.restore(&bed)));
-            wait_until(&moment.to_string(), Duration::from_secs(60), || {
+            wait_until(&moment.to_string(), Duration::from_mins(1), || {
                 assert!(!live.has_ended(), "it ended before {moment}: {}", live.said());
                 laptop.runs().len() > known && moment.has_come(&laptop.newest())
             });
@@ -79,7 +79,7 @@ fn a_restore_killed_at_ten_moments_and_resumed_ends_the_same_and_restores_no_mem
             let resumed = laptop.expect(0, &["resume"]);
             assert!(resumed.stderr.contains("done"), "{resumed}");
             saved.is_back(&bed);
-            saved.happened_once(&bed, &run);
+            happened_once(&bed, &run);
             for host in HOSTS {
                 let is_there = set_aside(&bed, host, &run).join("member/snap/db").exists();
                 assert_eq!(is_there, disaster == "corrupt", "the old data of {host}");

@@ -1,8 +1,9 @@
 //! One operator at a time: two on one machine, and two on two machines.
 
 use std::fs;
+use std::time::Duration;
 
-use crate::support::{HOSTS, Laptop, Live, Testbed, etcd, wait_until};
+use crate::support::{HOSTS, Laptop, Live, Testbed, etcd, wait_until, words};
 
 /// A plan that holds the cluster until a file is there.
 fn plan(laptop: &Laptop, go: &str) -> String {
@@ -27,8 +28,8 @@ impl Two<'_> {
     }
 
     fn start(&self, laptop: &Laptop, word: &str) -> Live {
-        let live = laptop.start(&crate::support::words(&self.line(laptop, word)));
-        wait_until("the command on every host", std::time::Duration::from_secs(60), || self.ran(word) == HOSTS.len());
+        let live = laptop.start(&words(&self.line(laptop, word)));
+        wait_until("the command on every host", Duration::from_mins(1), || self.ran(word) == HOSTS.len());
         live
     }
 
@@ -57,7 +58,7 @@ fn a_second_run_is_refused_with_who_holds_the_cluster_since_when_and_the_first_c
         two.line(&laptop, "second"),
         ["run", "etcd/snapshot", "-i", &bed.site(), "--set", &file].map(str::to_owned).to_vec(),
     ] {
-        let outcome = laptop.expect(7, &crate::support::words(&line));
+        let outcome = laptop.expect(7, &words(&line));
         outcome.says(&run.id);
         outcome.says(&format!("process {}", live.pid()));
         outcome.says(" since 20");
@@ -73,24 +74,24 @@ fn a_second_run_is_refused_with_who_holds_the_cluster_since_when_and_the_first_c
     assert_eq!(laptop.runs().len(), 1, "a refused run has left a directory");
 
     // On another machine only the hosts can know.
-    let outcome = other.expect(7, &crate::support::words(&two.line(&other, "third")));
+    let outcome = other.expect(7, &words(&two.line(&other, "third")));
     outcome.says("another operator");
     outcome.says(&run.id);
 
     // Also when the first has lost its process: it may come back.
     assert!(live.kill());
-    let outcome = laptop.expect(7, &crate::support::words(&two.line(&laptop, "second")));
+    let outcome = laptop.expect(7, &words(&two.line(&laptop, "second")));
     outcome.says(&format!("resume {}", run.id));
     outcome.says(&format!("runs abort {}", run.id));
-    other.expect(7, &crate::support::words(&two.line(&other, "third"))).says(&run.id);
+    other.expect(7, &words(&two.line(&other, "third"))).says(&run.id);
     assert_eq!((two.ran("first"), two.ran("second"), two.ran("third")), (3, 0, 0));
 
     two.release();
     laptop.expect(0, &["resume"]);
     assert_eq!(two.ran("first"), 3);
     // A run that is over holds nothing.
-    other.expect(0, &crate::support::words(&two.line(&other, "third")));
-    laptop.expect(0, &crate::support::words(&two.line(&laptop, "second")));
+    other.expect(0, &words(&two.line(&other, "third")));
+    laptop.expect(0, &words(&two.line(&laptop, "second")));
     assert_eq!((two.ran("second"), two.ran("third")), (3, 3));
 }
 
@@ -103,10 +104,10 @@ fn whoever_takes_over_gives_a_reason_and_the_one_before_is_fenced_off() {
     let run = laptop.newest();
 
     let third = two.line(&other, "third");
-    let third = crate::support::words(&third);
+    let third = words(&third);
     other.expect(2, &[&third[..], &["--take-over"]].concat()).says("--reason");
     let taking = other.start(&[&third[..], &["--take-over", "--reason", "the other laptop is lost"]].concat());
-    wait_until("the command of the new holder", std::time::Duration::from_secs(60), || two.ran("third") == 3);
+    wait_until("the command of the new holder", Duration::from_mins(1), || two.ran("third") == 3);
     assert!(live.kill());
 
     // The one before finds itself fenced off, and is told by whom.
@@ -119,5 +120,5 @@ fn whoever_takes_over_gives_a_reason_and_the_one_before_is_fenced_off() {
 
     // Given up, it is in nobody's way.
     laptop.expect(0, &["runs", "abort", &run.id, "--reason", "taken over"]);
-    laptop.expect(0, &crate::support::words(&two.line(&laptop, "second")));
+    laptop.expect(0, &words(&two.line(&laptop, "second")));
 }

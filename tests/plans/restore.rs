@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use crate::support::recovery::{Saved, fill_and_save, set_aside};
+use crate::support::recovery::{Saved, fill_and_save, happened_once, set_aside};
 use crate::support::{Etcd, HOSTS, Laptop, Run, Testbed, content_of, wait_until, with_each_etcd, words};
 
 fn restore(bed: &Testbed, laptop: &Laptop, saved: &Saved) -> Run {
     laptop.expect(0, &words(&saved.restore(bed)));
     let run = laptop.newest();
     saved.is_back(bed);
-    saved.happened_once(bed, &run);
+    happened_once(bed, &run);
     run
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// No command of a test takes longer, except by a fault.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The machine of an operator.
 pub struct Laptop {
@@ -259,7 +259,7 @@ impl Run {
 
     /// Waits until there is such an event.
     pub fn wait_for(&self, name: &str, step: &str) {
-        super::wait_until(&format!("`{name}` of {step}"), Duration::from_secs(60), || {
+        super::wait_until(&format!("`{name}` of {step}"), Duration::from_mins(1), || {
             !self.events(name, step).is_empty()
         });
     }

@@ -68,28 +68,28 @@ impl Saved {
         bed.etcdctl(&["put", "/late/after", "the cluster takes writes"]);
         bed.etcdctl(&["del", "/late/after"]);
     }
+}
 
-    /// Looks at the traces that a restore has left: every member was restored exactly once, and no scratch is left.
-    #[track_caller]
-    pub fn happened_once(&self, bed: &Testbed, run: &Run) {
-        for host in HOSTS {
-            let item = format!("restore@{host}");
-            let ended: Vec<PathBuf> = bed
-                .capsules(host, &run.id)
-                .into_iter()
-                .filter(|dir| dir.file_name().unwrap().to_str().unwrap().starts_with(&format!("{item}.")))
-                .filter(|dir| dir.join("status").exists())
-                .collect();
-            assert_eq!(ended.len(), 1, "{ended:?}");
-            assert_eq!(run.events("acted", &item).len(), 1, "{item}");
-            let left: Vec<String> = std::fs::read_dir(bed.dir.join(host))
-                .unwrap()
-                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                .filter(|name| name.starts_with("etcd.") && name.contains(&run.id))
-                .filter(|name| *name != format!("etcd.before-{}", run.id))
-                .collect();
-            assert!(left.is_empty(), "left behind on {host}: {left:?}");
-        }
+/// Looks at the traces that a restore has left: every member was restored exactly once, and no scratch is left.
+#[track_caller]
+pub fn happened_once(bed: &Testbed, run: &Run) {
+    for host in HOSTS {
+        let item = format!("restore@{host}");
+        let ended: Vec<PathBuf> = bed
+            .capsules(host, &run.id)
+            .into_iter()
+            .filter(|dir| dir.file_name().unwrap().to_str().unwrap().starts_with(&format!("{item}.")))
+            .filter(|dir| dir.join("status").exists())
+            .collect();
+        assert_eq!(ended.len(), 1, "{ended:?}");
+        assert_eq!(run.events("acted", &item).len(), 1, "{item}");
+        let left: Vec<String> = std::fs::read_dir(bed.dir.join(host))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.starts_with("etcd.") && name.contains(&run.id))
+            .filter(|name| *name != format!("etcd.before-{}", run.id))
+            .collect();
+        assert!(left.is_empty(), "left behind on {host}: {left:?}");
     }
 }
 

@@ -158,7 +158,7 @@ impl Testbed {
         let pairs: Vec<(String, String)> = pairs.into_iter().collect();
         for some in pairs.chunks(100) {
             // No comparisons, then the puts, then nothing to do otherwise: three parts, each ended by an empty line.
-            let puts: String = some.iter().map(|(key, value)| format!("put {key} \"{value}\"\n")).collect();
+            let puts: Vec<String> = some.iter().map(|(key, value)| format!("put {key} \"{value}\"\n")).collect();
             let mut child = Command::new(TESTBED)
                 .arg("etcdctl")
                 .arg(&self.dir)
@@ -167,7 +167,7 @@ impl Testbed {
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
-            child.stdin.take().unwrap().write_all(format!("\n{puts}\n\n").as_bytes()).unwrap();
+            child.stdin.take().unwrap().write_all(format!("\n{}\n\n", puts.concat()).as_bytes()).unwrap();
             assert!(child.wait().unwrap().success());
         }
     }
