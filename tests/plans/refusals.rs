@@ -16,7 +16,7 @@ fn everything(bed: &Testbed) -> BTreeMap<PathBuf, String> {
     for host in HOSTS {
         all.extend(content_of(&bed.dir.join(host)));
     }
-    all.retain(|path, _| !path.extension().is_some_and(|extension| extension == "log"));
+    all.retain(|path, _| path.extension().is_none_or(|extension| extension != "log"));
     all
 }
 
