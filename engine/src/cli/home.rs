@@ -144,10 +144,8 @@ impl Home {
     /// Says who holds a run of a cluster now.
     fn holder(&self, cluster: &str, id: &RunId) -> Option<String> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        match ClusterLock::acquire(&path, "a look") {
-            Err(StoreError::Locked { by, .. }) if by.to_string().contains(id.as_str()) => Some(by.to_string()),
-            Ok(_) | Err(_) => None,
-        }
+        let holder = ClusterLock::holder(&path).ok().flatten()?.to_string();
+        holder.contains(id.as_str()).then_some(holder)
     }
 
     /// Finds the run that is meant: the one named, or the only unfinished one.

@@ -20,7 +20,7 @@ use super::reconcile::Reconciled;
 use super::signals::Stop;
 use crate::run::decide::{Act, decide, ending};
 use crate::run::record::{Ending, Event, ItemId};
-use crate::run::state::{Phase, RunState};
+use crate::run::state::{Item, Phase, RunState};
 use futures_util::future::join_all;
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
@@ -299,7 +299,7 @@ impl Driver {
     }
 
     /// Looks again at what succeeded before this process and must still hold: something was put out of action, and a host
-    /// may have rebooted meanwhile. What the plan has since taken back itself is not looked at.
+    /// may have rebooted meanwhile. What the plan itself has since begun to take back is not looked at.
     async fn observe_again(&mut self) -> Result<(), JournalError> {
         let state = self.journal.state();
         let entries: Vec<Entry> = state
@@ -319,17 +319,16 @@ impl Driver {
     async fn has_lapsed(&self, entry: &Entry) -> Option<Event> {
         let kind = context::kind(&entry.step.kind).ok()?;
         let action = self.context.action(kind, &entry.item.args).ok()?;
-        if let Some((undo, args)) = action.undo(&entry.item.result) {
-            let state = self.journal.state();
-            let taken_back = state.items().any(|(id, item)| {
-                item.attempt > 0
-                    && item.args == args
-                    && id.item == entry.id.item
-                    && state.step(&id.step).is_some_and(|step| step.kind == undo)
-            });
-            if taken_back {
-                return None;
-            }
+        let state = self.journal.state();
+        let is_later =
+            |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
+        let ended = state.items().any(|(id, item)| {
+            id.item == entry.id.item
+                && is_later(item)
+                && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
+        });
+        if ended {
+            return None;
         }
         let reader = self.context.world.reader(entry.host());
         let evidence = match action.probe(&reader, &entry.item.before).await {
