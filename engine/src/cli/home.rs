@@ -56,10 +56,7 @@ impl Glance {
     /// Returns how the last process ended; `None`: one is at work, or it was cut off.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        match self.records.last().map(|record| &record.event) {
-            Some(Event::Ended { ending, .. }) => Some(*ending),
-            _ => None,
-        }
+        ending(&self.records)
     }
 
     /// Says whether the run can be taken up.
@@ -72,6 +69,7 @@ impl Glance {
     #[must_use]
     pub fn state(&self) -> &'static str {
         match (self.ending(), self.held.is_some()) {
+            _ if self.beginning().is_none() => "never began",
             (None, true) => "running",
             (None, false) => "cut off",
             (Some(Ending::Done), _) => "done",
@@ -153,10 +151,7 @@ impl Home {
         if let Some(name) = named {
             let id = run_id(name)?;
             let glance = self.glance(&id)?;
-            if !glance.is_unfinished() {
-                return Err(CommandError::new(Exit::Usage, format!("run `{id}` is over: {}", glance.state())));
-            }
-            return Ok(glance);
+            return if glance.is_unfinished() { Ok(glance) } else { Err(over(&id, glance.state())) };
         }
         let mut unfinished: Vec<Glance> = self.glance_all()?.into_iter().filter(Glance::is_unfinished).collect();
         match unfinished.len() {
@@ -177,12 +172,32 @@ impl Home {
         }
     }
 
-    /// Opens the store of a run and reads its records.
+    /// Opens the store of a run and reads its records. The caller holds the lock of the cluster: only now it is sure that
+    /// nobody has ended the run meanwhile.
     pub fn open_run(&self, id: &RunId) -> Result<(Arc<dyn Store>, Vec<Record>), CommandError> {
         let store = SledStore::open(&self.run(id))?;
         let records = journal::read(&store)?;
+        if ending(&records).is_some_and(Ending::is_final) {
+            return Err(over(id, "another process has ended it just now"));
+        }
         Ok((Arc::new(store), records))
     }
+}
+
+/// Returns how the last process ended that took a run up; decisions that were recorded since do not change that.
+fn ending(records: &[Record]) -> Option<Ending> {
+    let last = records
+        .iter()
+        .rev()
+        .find(|record| matches!(record.event, Event::Ended { .. } | Event::TakenUp { .. } | Event::Began(_)))?;
+    match &last.event {
+        Event::Ended { ending, .. } => Some(*ending),
+        _ => None,
+    }
+}
+
+fn over(id: &RunId, how: &str) -> CommandError {
+    CommandError::new(Exit::Usage, format!("run `{id}` is over: {how}"))
 }
 
 /// Reads the plan and the site that a run keeps.
