@@ -10,7 +10,7 @@ fn steps_follow_their_needs_and_use_the_outputs_of_earlier_ones() {
         "inputs: { word: { type: string, default: abc } }\nvars: { twice: '{{ inputs.word }}{{ inputs.word }}' }\n",
         r#"  - id: last
     needs: [fan]
-    command.run: { run: "echo last {{ steps.fan.result | map(attribute='stdout') | join('+') }} >>order" }
+    command.run: { run: "echo last {{ steps.fan.result | map(attribute='stdout') | join('+') | shq }} >>order" }
   - id: first
     command.run: { run: "echo first >>order; echo '{\"n\": 41, \"word\": \"{{ vars.twice }}\"}'" }
     outputs: { n: "{{ result.json.n + 1 }}", word: "{{ result.json.word }}" }

@@ -33,7 +33,8 @@ fn random_plan(random: &mut StdRng) -> String {
             (step.saturating_sub(3)..step).filter(|_| random.random_bool(0.5)).map(|need| format!("s{need}")).collect();
         let pause = random.random_range(0..50);
         writeln!(plan, "  - id: s{step}\n    needs: [{}]", needs.join(", ")).unwrap();
-        writeln!(plan, "    command.run: {{ cwd: {{dir}}, run: \"echo done >> s{step}.count; sleep 0.{pause:03}\" }}").unwrap();
+        writeln!(plan, "    command.run: {{ cwd: {{dir}}, run: \"echo done >> s{step}.count; sleep 0.{pause:03}\" }}")
+            .unwrap();
     }
     plan
 }

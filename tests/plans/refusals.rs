@@ -89,6 +89,8 @@ fn whatever_is_wrong_before_a_restore_refuses_it_with_its_cause_and_changes_noth
         refused(&site, path).because(&["etcd.snapshot_valid", path, words]);
     }
 
+    refused(&site, "/no/such/snapshot.db").because(&["etcd.snapshot_valid", "/no/such/snapshot.db"]);
+
     // The site.
     let fingerprint = fs::read_to_string(&site).unwrap();
     let fingerprint = fingerprint.split_once("etcd_ca_sha256: \"").unwrap().1[..64].to_owned();

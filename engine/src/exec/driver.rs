@@ -26,7 +26,7 @@ use crate::run::state::{Item, Phase, RunState};
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
 const REST: Duration = Duration::from_secs(3);
-/// How often the inbox is looked at.
+/// How often the inbox is looked at, and what rides along is made visible.
 const INBOX: Duration = Duration::from_millis(300);
 /// How often one process tries to learn what became of one item.
 const RECONCILES: u32 = 3;
@@ -149,9 +149,12 @@ impl Driver {
                     self.stop(Ended::Stopped(stop), "stopping: nothing new begins; once more to leave at once");
                 }
                 () = until(budget_ends) => self.stop(Ended::OutOfTime, "the time budget is over: nothing new begins"),
-                _ = tick.tick() => drop(self.take_decisions()?),
                 answer = ask(&mut self.setting.asker, self.journal.state()), if self.tasks.is_empty() => {
                     self.answer(answer)?;
+                }
+                _ = tick.tick() => {
+                    self.take_decisions()?;
+                    tokio::task::block_in_place(|| self.journal.settle())?;
                 }
             }
         }
