@@ -22,8 +22,9 @@ fn whatever_happened_to_the_data_the_cluster_comes_back_as_the_snapshot_has_it()
         bed.destroy("corrupt");
         let before = HOSTS.map(|host| contents(&content_of(&bed.data_dir(host)), "/etcd/"));
         let run = restore(&bed, &laptop, &saved);
-        let after =
-            HOSTS.map(|host| contents(&content_of(&set_aside(&bed, host, &run)), &format!("/etcd.before-{}/", run.id)));
+        let after = HOSTS.map(|host| {
+            contents(&content_of(&set_aside(&bed, host, &run)), &format!("/etcd.requorum-{}-set-data-aside/", run.id))
+        });
         assert!(before.iter().all(|files| !files.is_empty()));
         assert_eq!(after, before, "the old data is not what it was");
 

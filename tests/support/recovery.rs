@@ -87,7 +87,7 @@ pub fn happened_once(bed: &Testbed, run: &Run) {
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name.starts_with("etcd.") && name.contains(&run.id))
-            .filter(|name| *name != format!("etcd.before-{}", run.id))
+            .filter(|name| *name != format!("etcd.requorum-{}-set-data-aside", run.id))
             .collect();
         assert!(left.is_empty(), "left behind on {host}: {left:?}");
     }
@@ -95,5 +95,5 @@ pub fn happened_once(bed: &Testbed, run: &Run) {
 
 /// Names the old data directory that a run has set aside.
 pub fn set_aside(bed: &Testbed, host: &str, run: &Run) -> PathBuf {
-    bed.dir.join(host).join(format!("etcd.before-{}", run.id))
+    bed.dir.join(host).join(format!("etcd.requorum-{}-set-data-aside", run.id))
 }

@@ -6,11 +6,13 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use requorum_state::Store;
 use requorum_steps::capsule::Holder;
 use requorum_steps::world::Settings;
 use requorum_steps::{HostName, RunId, World};
 use serde_json::json;
+use tokio::sync::mpsc;
 
 use super::error::{CommandError, Exit, chain};
 use super::home::{Home, KeptSite};
@@ -77,8 +79,12 @@ pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(),
 
 async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
     let Execution { store, records, beginning, plan, site, how } = execution;
-    // A run that was cut off before its preflight was recorded has not begun: it is evaluated then.
-    let fresh = !records.iter().any(|record| matches!(record.event, Event::Preflight { .. }));
+    // Only a preflight that held lets a run go on: one that was cut off before, or between a preflight that did not hold and
+    // its end, evaluates it now.
+    let fresh = !records.iter().any(|record| match &record.event {
+        Event::Preflight { findings } => findings.iter().all(|finding| finding.holds),
+        _ => false,
+    });
     let secrets = Secrets::fetch(&plan.secrets)
         .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
@@ -109,10 +115,13 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
             }
         };
         let any_fails = findings.iter().any(|finding| !finding.holds);
-        journal.commit(vec![Event::Preflight { findings: findings.clone() }])?;
+        let mut events = vec![Event::Preflight { findings: findings.clone() }];
         if any_fails {
             let reason = "a precondition does not hold".to_owned();
-            journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
+            events.push(Event::Ended { ending: Ending::Refused, reason });
+        }
+        journal.commit(events)?;
+        if any_fails {
             report.close();
             return Err(refused(&findings));
         }
@@ -120,6 +129,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     if let Err(fault) = raise(&context, &mut journal, &give_way).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
+            // The hosts that let this run in must not refuse the one that is at work.
             prepare::lower_fences(&context).await;
         }
         journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
@@ -132,10 +142,16 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         budget: how.budget,
         inbox: Inbox::of(&home.run(&run)),
         stops,
-        asker: std::io::stdin().is_terminal().then(|| Arc::new(Terminal) as Arc<dyn Asker>),
+        asker: std::io::stdin().is_terminal().then(|| Box::new(Terminal::open()) as Box<dyn Asker>),
     };
     let mut driver = Driver::new(Arc::clone(&context), journal, setting);
-    let ended = driver.drive().await?;
+    let ended = match driver.drive().await {
+        Ok(ended) => ended,
+        Err(error) => {
+            report.close();
+            return Err(error.into());
+        }
+    };
     if matches!(ended, Ended::Settled(ending) if ending.is_final()) {
         prepare::lower_fences(&context).await;
     }
@@ -271,19 +287,52 @@ fn fenced(fault: &requorum_steps::Fault) -> CommandError {
 }
 
 /// Asks at the terminal.
-struct Terminal;
+///
+/// One thread reads all lines, so that a question that was taken back leaves no reader behind that would take the answer to
+/// the next; what was typed before a question is no answer to it.
+struct Terminal {
+    lines: mpsc::UnboundedReceiver<String>,
+    /// What was asked last and is not answered.
+    asked: Option<ItemId>,
+}
+
+impl Terminal {
+    fn open() -> Self {
+        let (to, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                if to.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { lines, asked: None }
+    }
+
+    async fn answer(&mut self, id: &ItemId, message: &str) -> Option<Answer> {
+        if self.asked.as_ref() != Some(id) {
+            while self.lines.try_recv().is_ok() {}
+            self.asked = Some(id.clone());
+            eprint!("\n{id} asks:\n{message}\ngo on? [yes/no] ");
+        }
+        loop {
+            let line = self.lines.recv().await?;
+            let approved = match line.trim() {
+                "yes" | "y" => true,
+                "no" | "n" => false,
+                _ => {
+                    eprint!("go on? [yes/no] ");
+                    continue;
+                }
+            };
+            self.asked = None;
+            return Some(Answer { approved, by: operator(), reason: "at the terminal".to_owned() });
+        }
+    }
+}
 
 impl Asker for Terminal {
-    fn ask(&self, id: &ItemId, message: &str) -> Option<Answer> {
-        eprintln!("\n{id} asks:\n{message}");
-        eprint!("go on? [yes/no] ");
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line).ok().filter(|read| *read > 0)?;
-        let approved = match line.trim() {
-            "yes" | "y" => true,
-            "no" | "n" => false,
-            _ => return None,
-        };
-        Some(Answer { approved, by: operator(), reason: "at the terminal".to_owned() })
+    fn ask<'a>(&'a mut self, id: &'a ItemId, message: &'a str) -> BoxFuture<'a, Option<Answer>> {
+        Box::pin(self.answer(id, message))
     }
 }

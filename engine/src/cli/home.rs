@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use requorum_state::layout::Layout;
 use requorum_state::{ClusterLock, SledStore, Store, StoreError, witness};
@@ -15,11 +14,6 @@ use super::error::{CommandError, Exit, chain};
 use crate::exec::journal;
 use crate::plan::compiled::Plan;
 use crate::run::record::{Beginning, Ending, Event, Record};
-
-/// What the holder of a cluster's lock is called who only looks whether somebody holds it.
-const LOOK: &str = "a look";
-/// How long those who only look may be in the way of one who wants the lock.
-const LOOKS: Duration = Duration::from_secs(2);
 
 /// The state directory.
 #[derive(Debug, Clone)]
@@ -62,10 +56,7 @@ impl Glance {
     /// Returns how the last process ended; `None`: one is at work, or it was cut off.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        match self.records.last().map(|record| &record.event) {
-            Some(Event::Ended { ending, .. }) => Some(*ending),
-            _ => None,
-        }
+        ending(&self.records)
     }
 
     /// Says whether the run can be taken up.
@@ -78,6 +69,7 @@ impl Glance {
     #[must_use]
     pub fn state(&self) -> &'static str {
         match (self.ending(), self.held.is_some()) {
+            _ if self.beginning().is_none() => "never began",
             (None, true) => "running",
             (None, false) => "cut off",
             (Some(Ending::Done), _) => "done",
@@ -111,23 +103,13 @@ impl Home {
     /// Takes the lock of a cluster. The label says who holds it.
     pub fn lock(&self, cluster: &str, label: &str) -> Result<ClusterLock, CommandError> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        let ends = Instant::now() + LOOKS;
-        loop {
-            match ClusterLock::acquire(&path, label) {
-                Ok(lock) => return Ok(lock),
-                // Whoever only looks lets go at once; whoever has no name yet is about to get one.
-                Err(StoreError::Locked { by, .. })
-                    if (by.label == LOOK || by.label.is_empty()) && Instant::now() < ends =>
-                {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-                Err(StoreError::Locked { by, .. }) => {
-                    return Err(CommandError::new(Exit::Locked, format!("cluster `{cluster}` is held by {by}"))
-                        .hint("watch it with `requorum runs logs`, or wait until it has ended"));
-                }
-                Err(other) => return Err(other.into()),
+        ClusterLock::acquire(&path, label).map_err(|error| match error {
+            StoreError::Locked { by, .. } => {
+                CommandError::new(Exit::Locked, format!("cluster `{cluster}` is held by {by}"))
+                    .hint("watch it with `requorum runs logs`, or wait until it has ended")
             }
-        }
+            other => other.into(),
+        })
     }
 
     /// Looks at all runs, newest first, without taking any lock. What cannot be read is left out.
@@ -160,10 +142,8 @@ impl Home {
     /// Says who holds a run of a cluster now.
     fn holder(&self, cluster: &str, id: &RunId) -> Option<String> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        match ClusterLock::acquire(&path, LOOK) {
-            Err(StoreError::Locked { by, .. }) if by.to_string().contains(id.as_str()) => Some(by.to_string()),
-            Ok(_) | Err(_) => None,
-        }
+        let holder = ClusterLock::holder(&path).ok().flatten()?.to_string();
+        holder.contains(id.as_str()).then_some(holder)
     }
 
     /// Finds the run that is meant: the one named, or the only unfinished one.
@@ -171,10 +151,7 @@ impl Home {
         if let Some(name) = named {
             let id = run_id(name)?;
             let glance = self.glance(&id)?;
-            if !glance.is_unfinished() {
-                return Err(CommandError::new(Exit::Usage, format!("run `{id}` is over: {}", glance.state())));
-            }
-            return Ok(glance);
+            return if glance.is_unfinished() { Ok(glance) } else { Err(over(&id, glance.state())) };
         }
         let mut unfinished: Vec<Glance> = self.glance_all()?.into_iter().filter(Glance::is_unfinished).collect();
         match unfinished.len() {
@@ -195,12 +172,32 @@ impl Home {
         }
     }
 
-    /// Opens the store of a run and reads its records.
+    /// Opens the store of a run and reads its records. The caller holds the lock of the cluster: only now it is sure that
+    /// nobody has ended the run meanwhile.
     pub fn open_run(&self, id: &RunId) -> Result<(Arc<dyn Store>, Vec<Record>), CommandError> {
         let store = SledStore::open(&self.run(id))?;
         let records = journal::read(&store)?;
+        if ending(&records).is_some_and(Ending::is_final) {
+            return Err(over(id, "another process has ended it just now"));
+        }
         Ok((Arc::new(store), records))
     }
+}
+
+/// Returns how the last process ended that took a run up; decisions that were recorded since do not change that.
+fn ending(records: &[Record]) -> Option<Ending> {
+    let last = records
+        .iter()
+        .rev()
+        .find(|record| matches!(record.event, Event::Ended { .. } | Event::TakenUp { .. } | Event::Began(_)))?;
+    match &last.event {
+        Event::Ended { ending, .. } => Some(*ending),
+        _ => None,
+    }
+}
+
+fn over(id: &RunId, how: &str) -> CommandError {
+    CommandError::new(Exit::Usage, format!("run `{id}` is over: {how}"))
 }
 
 /// Reads the plan and the site that a run keeps.

@@ -14,7 +14,7 @@ use super::execute::{Execution, How, execute};
 use super::home::{Home, KeptSite};
 use super::load;
 use super::options::{Global, Inputs, Pace, operator};
-use crate::exec::clock;
+use crate::exec::{clock, journal};
 use crate::plan::compiled::Plan;
 use crate::plan::{Compiled, Mode};
 use crate::run::record::{Beginning, Event, FORMAT, Record};
@@ -177,7 +177,7 @@ fn begin(
         revert,
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
-    store.append(&serde_json::to_vec(&record).map_err(unreadable)?)?;
+    store.append(&journal::line(&record)?)?;
     store.barrier()?;
     Ok((Arc::new(store), beginning, record))
 }

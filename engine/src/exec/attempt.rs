@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
-use requorum_steps::{Action, Builtin, Effect, Fault, FaultKind, Kind, Make, Probe, Seat};
-use serde_json::{Map, Value, json};
+use requorum_steps::capsule::CapsuleState;
+use requorum_steps::{Action, AttemptId, Effect, Fault, FaultKind, Kind, Make, Probe, Seat};
+use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
 use super::context::{self, Context, Entry};
 use super::look::{self, Spot};
-use crate::plan::compiled::CheckUse;
 use crate::plan::template;
+use crate::report::phrase;
 use crate::run::record::{Event, Finding};
 use crate::run::state::nothing_was_done;
 
@@ -68,6 +69,32 @@ enum Outcome {
     InDoubt(Fault),
 }
 
+impl Outcome {
+    fn of(returned: Result<Value, Fault>) -> Self {
+        match returned {
+            Ok(result) => Self::Acted(result),
+            Err(fault) if fault.kind == FaultKind::InDoubt => Self::InDoubt(fault),
+            Err(fault) => Self::Failed(fault),
+        }
+    }
+}
+
+/// How an attempt ended.
+#[expect(clippy::large_enum_variant, reason = "it lives only between two calls")]
+pub(super) enum Attempted {
+    /// Nothing more is to be done here: it is verified, or in doubt.
+    Settled,
+    /// It failed, or could not start; that is not recorded yet.
+    Failed {
+        /// Why.
+        fault: Fault,
+        /// What was seen before it.
+        before: Value,
+    },
+    /// It acted, but is not as it should be.
+    Unverified,
+}
+
 impl Work<'_> {
     /// Brings a ready item as far as it goes.
     pub async fn start(&self) -> Result<(), Stopping> {
@@ -117,85 +144,6 @@ impl Work<'_> {
         Ok(true)
     }
 
-    /// Carries out a kind that needs the engine's own clock or scope.
-    async fn carry_out(&self, builtin: Builtin, kind: &Kind) -> Result<(), Stopping> {
-        let args = &self.entry.step.args;
-        match builtin {
-            Builtin::Gate => self.acted(0, json!({ "approved": true })).await,
-            Builtin::Set => match self.context.render_args(kind, args, &self.entry.scope) {
-                Ok(values) => self.acted(0, values).await,
-                Err(fault) => self.fail(0, fault).await,
-            },
-            Builtin::Assert => self.assert(args).await,
-            Builtin::WaitFor => self.wait_for(kind, args).await,
-            Builtin::WaitUntil => self.wait_until(args).await,
-        }
-    }
-
-    async fn assert(&self, args: &Value) -> Result<(), Stopping> {
-        let expression = args.get("expr").and_then(Value::as_str).unwrap_or_default();
-        match template::holds(expression, &self.entry.scope) {
-            Ok(true) => self.acted(0, json!({ "holds": true })).await,
-            Ok(false) => {
-                let message = args.get("message").and_then(Value::as_str).unwrap_or("it is false");
-                let message = template::render_text(message, &self.entry.scope).unwrap_or_else(|_| message.to_owned());
-                let fault = Fault::refused(message).expected(format!("`{expression}` is true")).seen("it is false");
-                self.fail(0, fault).await
-            }
-            Err(error) => self.fail(0, context::bad_template(&error)).await,
-        }
-    }
-
-    /// Waits for a time that began with the recorded start, so that an interruption does not begin it anew.
-    async fn wait_for(&self, kind: &Kind, args: &Value) -> Result<(), Stopping> {
-        let args = match self.context.render_args(kind, args, &self.entry.scope) {
-            Ok(args) => args,
-            Err(fault) => return self.fail(0, fault).await,
-        };
-        let text = args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let command = format!("wait {text}");
-        let id = self.entry.id.clone();
-        self.commit(Event::Started { id, attempt: 1, args, before: Value::Null, title: self.title(), command }).await?;
-        self.wait_out(&text, clock::now()).await
-    }
-
-    /// Waits out the rest of a wait that started at the given time.
-    pub async fn wait_out(&self, text: &str, since: jiff::Timestamp) -> Result<(), Stopping> {
-        let Ok(whole) = requorum_steps::units::duration(text) else {
-            return self.fail(1, Fault::refused(format!("`{text}` is no duration"))).await;
-        };
-        let passed = Duration::try_from(clock::now().duration_since(since)).unwrap_or_default();
-        tokio::time::sleep(whole.saturating_sub(passed)).await;
-        self.acted(1, json!({ "waited": text })).await
-    }
-
-    async fn wait_until(&self, args: &Value) -> Result<(), Stopping> {
-        let checks = args.get("checks").cloned().map(serde_json::from_value::<Vec<CheckUse>>);
-        let checks = match checks {
-            Some(Ok(checks)) => checks,
-            Some(Err(error)) => return self.fail(0, Fault::refused(format!("`checks`: {error}"))).await,
-            None => Vec::new(),
-        };
-        // The start is recorded for its time; there is nothing to undo or to doubt about it.
-        let (id, attempt) = (self.entry.id.clone(), self.entry.item.attempt + 1);
-        let names: Vec<&str> = checks.iter().map(|check| check.kind.as_str()).collect();
-        let command = format!("wait until {}", names.join(", "));
-        self.commit(Event::Started {
-            id,
-            attempt,
-            args: Value::Null,
-            before: Value::Null,
-            title: self.title(),
-            command,
-        })
-        .await?;
-        let findings = look::settle(self.context, &checks, &self.spot()).await;
-        match findings.iter().find(|finding| !finding.holds) {
-            None => self.acted(attempt, json!({ "held": findings.len() })).await,
-            Some(finding) => self.fail(attempt, expired(finding)).await,
-        }
-    }
-
     /// Acts, as often as the plan allows.
     async fn act(&self, kind: &Kind) -> Result<(), Stopping> {
         let prepared = self.context.render_args(kind, &self.entry.step.args, &self.entry.scope);
@@ -208,80 +156,107 @@ impl Work<'_> {
             let fault = Fault::refused(format!("`{}` works on a host, and `on` names none for this item", kind.name));
             return self.fail(0, fault).await;
         }
-        let mut number = self.entry.item.attempt;
-        loop {
-            number += 1;
-            let Some(fault) = self.attempt(action.as_ref(), &args, number).await? else { return Ok(()) };
-            let again = number < self.entry.step.retry.attempts && self.entry.step.effect < Effect::Once;
-            let id = self.entry.id.clone();
-            self.commit(Event::Failed { id, attempt: number, fault: fault.clone() }).await?;
-            if !again || fault.kind == FaultKind::Fenced || !self.may_repeat(action.as_ref(), &fault).await {
-                return Ok(());
-            }
+        let item = &self.entry.item;
+        if let Some(fault) = &item.fault
+            && !self.may_repeat(action.as_ref(), fault, &item.before).await
+        {
+            return self.fail(item.attempt, fault.clone()).await;
+        }
+        let number = item.attempt + 1;
+        let ended = self.attempt(action.as_ref(), &args, number).await?;
+        self.carry_on(action.as_ref(), &args, number, ended).await
+    }
+
+    /// Makes further attempts after one that ended, as long as they are allowed and it takes them.
+    pub(super) async fn carry_on(
+        &self,
+        action: &dyn Action,
+        args: &Value,
+        mut number: u32,
+        mut ended: Attempted,
+    ) -> Result<(), Stopping> {
+        while self.goes_on(action, number, ended).await? {
             tokio::time::sleep(clock::backoff(&self.entry.step.retry, number)).await;
+            number += 1;
+            ended = self.attempt(action, args, number).await?;
+        }
+        Ok(())
+    }
+
+    /// Records what an attempt came to, and says whether another follows.
+    async fn goes_on(&self, action: &dyn Action, number: u32, ended: Attempted) -> Result<bool, Stopping> {
+        let effect = self.entry.step.effect;
+        let left = number < self.entry.step.retry.attempts && effect < Effect::Once;
+        match ended {
+            Attempted::Settled => Ok(false),
+            Attempted::Unverified => Ok(left && effect < Effect::Probed),
+            Attempted::Failed { fault, before } => {
+                self.fail(number, fault.clone()).await?;
+                Ok(left && fault.kind != FaultKind::Fenced && self.may_repeat(action, &fault, &before).await)
+            }
         }
     }
 
     /// Says whether a failed attempt may be followed by another: a probed effect only where its probe says no.
-    async fn may_repeat(&self, action: &dyn Action, fault: &Fault) -> bool {
+    async fn may_repeat(&self, action: &dyn Action, fault: &Fault, before: &Value) -> bool {
+        if nothing_was_done(fault) {
+            return true;
+        }
         match self.entry.step.effect {
             Effect::Pure | Effect::Idempotent => true,
             Effect::Once => false,
-            Effect::Probed => {
-                nothing_was_done(fault) || matches!(self.probe(action, &Value::Null).await, Ok(Probe::No { .. }))
-            }
+            Effect::Probed => matches!(self.probe(action, before).await, Ok(Probe::No { .. })),
         }
     }
 
-    /// Makes one attempt. Returns the fault where it failed and may be followed by another.
-    async fn attempt(&self, action: &dyn Action, args: &Value, number: u32) -> Result<Option<Fault>, Stopping> {
+    /// Makes one attempt.
+    async fn attempt(&self, action: &dyn Action, args: &Value, number: u32) -> Result<Attempted, Stopping> {
+        let early = |fault| Ok(Attempted::Failed { fault, before: Value::Null });
         if self.entry.step.effect == Effect::Probed {
             match self.probe(action, &Value::Null).await {
                 Ok(Probe::Yes { result, evidence }) => {
                     self.commit(Event::Satisfied { id: self.entry.id.clone(), result: result.clone(), evidence })
                         .await?;
                     self.verify(&result).await?;
-                    return Ok(None);
+                    return Ok(Attempted::Settled);
                 }
                 Ok(Probe::No { .. } | Probe::Partly { .. } | Probe::Unknown { .. }) => {}
-                Err(fault) => return Ok(Some(fault)),
+                Err(fault) => return early(fault),
             }
         }
         let reader = self.context.world.reader(self.entry.host());
         let before = match action.before(&reader).await {
             Ok(before) => before,
-            Err(fault) => return Ok(Some(fault)),
+            Err(fault) => return early(fault),
         };
-        let command = action.preview(&reader).command;
-        let id = self.entry.id.clone();
         self.commit(Event::Started {
-            id,
+            id: self.entry.id.clone(),
             attempt: number,
             args: args.clone(),
             before: before.clone(),
             title: self.title(),
-            command,
+            command: action.preview(&reader).command,
         })
         .await?;
-        self.finish_attempt(action, number, &before).await
+        self.finish_attempt(action, number, before).await
     }
 
-    /// Takes an attempt whose intent is durable to its end. Returns the fault where it failed.
-    pub async fn finish_attempt(
+    /// Takes an attempt whose intent is durable to its end.
+    pub(super) async fn finish_attempt(
         &self,
         action: &dyn Action,
         number: u32,
-        before: &Value,
-    ) -> Result<Option<Fault>, Stopping> {
-        match self.do_it(action, number, before).await {
+        before: Value,
+    ) -> Result<Attempted, Stopping> {
+        match self.do_it(action, number, &before).await {
             Outcome::Acted(result) => {
-                self.acted(number, result).await?;
-                Ok(None)
+                let holds = self.acted(number, result).await?;
+                Ok(if holds { Attempted::Settled } else { Attempted::Unverified })
             }
-            Outcome::Failed(fault) => Ok(Some(fault)),
+            Outcome::Failed(fault) => Ok(Attempted::Failed { fault, before }),
             Outcome::InDoubt(fault) => {
                 self.commit(Event::Doubted { id: self.entry.id.clone(), attempt: number, fault }).await?;
-                Ok(None)
+                Ok(Attempted::Settled)
             }
         }
     }
@@ -291,43 +266,45 @@ impl Work<'_> {
         let attempt = self.context.attempt(&self.entry.id, number);
         let writer = self.context.world.writer(self.entry.host(), attempt.clone(), self.context.holder.clone());
         let bound = self.entry.step.timeout.unwrap_or(DEFAULT_TIMEOUT);
-        let fault = match tokio::time::timeout(bound, action.act(&writer)).await {
-            Ok(Ok(result)) => return Outcome::Acted(result),
-            Ok(Err(fault)) if fault.kind == FaultKind::InDoubt => return Outcome::InDoubt(fault),
-            Ok(Err(fault)) => return Outcome::Failed(fault),
-            Err(_) => {
-                Fault::new(FaultKind::TimedOut, format!("it took longer than {}", crate::report::phrase::span(bound)))
-                    .hint("raise `timeout` of the step if it needs longer")
-            }
-        };
-        self.stop(action, &attempt, fault, before).await
+        if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
+            return Outcome::of(outcome);
+        }
+        let late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
+            .hint("raise `timeout` of the step if it needs longer");
+        if !action.contained() {
+            return self.stop_call(action, late, before).await;
+        }
+        if let Ok(CapsuleState::Exited { .. }) = self.context.world.capsule_state(self.entry.host(), &attempt).await
+            && let Ok(outcome) = tokio::time::timeout(GRACE, action.act(&writer)).await
+        {
+            // It ended by itself at the last moment: what its capsule kept is its outcome.
+            return Outcome::of(outcome);
+        }
+        self.stop_capsule(&attempt, late).await
     }
 
-    /// Stops an attempt whose time is over: seen dead it has timed out, else its outcome is in doubt.
-    async fn stop(
-        &self,
-        action: &dyn Action,
-        attempt: &requorum_steps::AttemptId,
-        fault: Fault,
-        before: &Value,
-    ) -> Outcome {
-        use requorum_steps::capsule::CapsuleState as C;
-        if action.contained() {
-            return match self.context.world.stop_attempt(self.entry.host(), attempt, GRACE).await {
-                Ok(C::Absent | C::NotStarted | C::Exited { .. } | C::Dead { .. }) => Outcome::Failed(fault),
-                Ok(C::Running) => Outcome::InDoubt(Fault::in_doubt("it took too long and could not be stopped")),
-                Err(error) => Outcome::InDoubt(
-                    Fault::in_doubt("it took too long, and whether it was stopped could not be seen").seen(error.what),
-                ),
-            };
-        }
+    /// Stops an attempt in a capsule whose time is over: seen dead it has timed out, else its outcome is in doubt.
+    async fn stop_capsule(&self, attempt: &AttemptId, late: Fault) -> Outcome {
+        let stopped = self.context.world.stop_attempt(self.entry.host(), attempt, GRACE).await;
+        let why = match stopped {
+            Ok(CapsuleState::Exited { .. } | CapsuleState::Dead { .. }) => return Outcome::Failed(late),
+            Ok(CapsuleState::Running) => "it could not be stopped".to_owned(),
+            // What was sent to launch it may still arrive: only launching this attempt again is safe.
+            Ok(CapsuleState::Absent | CapsuleState::NotStarted) => "its command had not begun by then".to_owned(),
+            Err(error) => format!("whether it was stopped could not be seen: {}", phrase::fault_line(&error)),
+        };
+        Outcome::InDoubt(Fault::in_doubt(format!("{}, and {why}", late.what)))
+    }
+
+    /// Asks the probe what became of a call whose time is over.
+    async fn stop_call(&self, action: &dyn Action, late: Fault, before: &Value) -> Outcome {
         match self.probe(action, before).await {
-            Ok(Probe::No { .. }) => Outcome::Failed(fault),
+            Ok(Probe::No { .. }) => Outcome::Failed(late),
             Ok(Probe::Yes { result, .. }) => Outcome::Acted(result),
             Ok(Probe::Partly { evidence } | Probe::Unknown { evidence }) => {
-                Outcome::InDoubt(Fault::in_doubt(fault.what).seen(evidence))
+                Outcome::InDoubt(Fault::in_doubt(late.what).seen(evidence))
             }
-            Err(error) => Outcome::InDoubt(Fault::in_doubt(fault.what).seen(error.what)),
+            Err(error) => Outcome::InDoubt(Fault::in_doubt(late.what).seen(phrase::fault_line(&error))),
         }
     }
 
@@ -337,7 +314,7 @@ impl Work<'_> {
             return action.probe(&self.context.world.reader(self.entry.host()), before).await;
         };
         let findings = look::look(self.context, check, &self.spot()).await;
-        let evidence = findings.iter().map(crate::report::phrase::finding_line).collect::<Vec<_>>().join("; ");
+        let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
         if findings.iter().any(|finding| finding.outcome.is_err()) {
             return Ok(Probe::Unknown { evidence });
         }
@@ -348,27 +325,51 @@ impl Work<'_> {
     }
 
     /// Records that it acted, and verifies it.
-    pub async fn acted(&self, attempt: u32, result: Value) -> Result<(), Stopping> {
+    pub(super) async fn acted(&self, attempt: u32, result: Value) -> Result<bool, Stopping> {
         self.commit(Event::Acted { id: self.entry.id.clone(), attempt, result: result.clone() }).await?;
         self.verify(&result).await
     }
 
-    /// Verifies what has acted, and computes its outputs.
-    pub async fn verify(&self, result: &Value) -> Result<(), Stopping> {
+    /// Verifies what has acted, and computes its outputs. Says whether all is as it should be.
+    ///
+    /// Outputs that cannot be computed count as not verified: it has acted, and a failure would let it act again.
+    async fn verify(&self, result: &Value) -> Result<bool, Stopping> {
         let scope = self.entry.scope.clone().result(result);
         let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &scope };
-        let findings = look::settle(self.context, &self.entry.step.verify, &spot).await;
-        if findings.iter().any(|finding| !finding.holds) {
-            return self.commit(Event::VerifyFailed { id: self.entry.id.clone(), findings }).await;
-        }
+        let mut findings = look::settle(self.context, &self.entry.step.verify, &spot).await;
         let mut outputs = Map::new();
         for (name, template) in &self.entry.step.outputs {
             match template::render(template, &scope) {
-                Ok(value) => outputs.insert(name.clone(), value),
-                Err(error) => return self.fail(self.entry.item.attempt, context::bad_template(&error)).await,
-            };
+                Ok(value) => drop(outputs.insert(name.clone(), value)),
+                Err(error) => findings.push(Finding {
+                    check: format!("outputs.{name}"),
+                    host: self.entry.host().cloned(),
+                    place: self.entry.step.place.clone(),
+                    holds: false,
+                    message: None,
+                    outcome: Err(context::bad_template(&error)),
+                }),
+            }
         }
-        self.commit(Event::Succeeded { id: self.entry.id.clone(), outputs }).await
+        let holds = findings.iter().all(|finding| finding.holds);
+        let id = self.entry.id.clone();
+        self.commit(if holds { Event::Succeeded { id, outputs } } else { Event::VerifyFailed { id, findings } })
+            .await?;
+        Ok(holds)
+    }
+
+    /// Verifies again what acted before this process, and acts again only where the plan allows it.
+    pub async fn verify_again(&self) -> Result<(), Stopping> {
+        let item = &self.entry.item;
+        if self.verify(&item.result).await? || item.found || item.attempt == 0 {
+            return Ok(());
+        }
+        let action = context::kind(&self.entry.step.kind).and_then(|kind| self.context.action(kind, &item.args));
+        match action {
+            Ok(action) => self.carry_on(action.as_ref(), &item.args, item.attempt, Attempted::Unverified).await,
+            // What the engine carries out itself does not act.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Records that it failed.
@@ -382,26 +383,13 @@ impl Work<'_> {
     }
 
     /// Renders the title of the step for this item.
-    fn title(&self) -> String {
+    pub(super) fn title(&self) -> String {
         let title = &self.entry.step.title;
         template::render_text(title, &self.entry.scope).unwrap_or_else(|_| title.clone())
     }
 
-    fn spot(&self) -> Spot<'_> {
+    pub(super) fn spot(&self) -> Spot<'_> {
         Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope }
-    }
-}
-
-/// The fault of a wait whose time is over.
-fn expired(finding: &Finding) -> Fault {
-    let fault = Fault::refused(format!("the time to wait for `{}` is over", finding.check));
-    let fault = match &finding.outcome {
-        Ok(observation) => fault.expected(&observation.expected).seen(&observation.seen),
-        Err(error) => fault.seen(crate::report::phrase::fault_line(error)),
-    };
-    match &finding.host {
-        Some(host) => fault.on(host),
-        None => fault,
     }
 }
 

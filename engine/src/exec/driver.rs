@@ -4,12 +4,14 @@
 //! report), lets the work go on, and decides what to begin next.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, join_all};
 use requorum_steps::{Fault, FaultKind, Probe};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::attempt::{Desk, Request, Stopping, Work};
@@ -19,9 +21,8 @@ use super::journal::{Journal, JournalError};
 use super::reconcile::Reconciled;
 use super::signals::Stop;
 use crate::run::decide::{Act, decide, ending};
-use crate::run::record::{Ending, Event, ItemId};
+use crate::run::record::{Ending, Event, ItemId, Verdict};
 use crate::run::state::{Item, Phase, RunState};
-use futures_util::future::join_all;
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
 const REST: Duration = Duration::from_secs(3);
@@ -31,9 +32,10 @@ const INBOX: Duration = Duration::from_millis(300);
 const RECONCILES: u32 = 3;
 
 /// Asks a person at the terminal.
-pub trait Asker: Send + Sync {
-    /// Asks about a gate; blocks. `None`: nobody answered.
-    fn ask(&self, id: &ItemId, message: &str) -> Option<Answer>;
+pub trait Asker: Send {
+    /// Asks about a gate, or goes on asking. `None`: nobody answered, and nobody will. Dropping the future takes nothing
+    /// back, so that the driver can look elsewhere meanwhile.
+    fn ask<'a>(&'a mut self, id: &'a ItemId, message: &'a str) -> BoxFuture<'a, Option<Answer>>;
 }
 
 /// A person's answer to a gate.
@@ -57,7 +59,7 @@ pub struct Setting {
     /// Where signals arrive.
     pub stops: mpsc::UnboundedReceiver<Stop>,
     /// Asks at the terminal, if there is one.
-    pub asker: Option<Arc<dyn Asker>>,
+    pub asker: Option<Box<dyn Asker>>,
 }
 
 /// How a process ended its part of a run.
@@ -83,12 +85,20 @@ pub struct Driver {
     desk: Desk,
     requests: mpsc::UnboundedReceiver<Request>,
     tasks: JoinSet<Finished>,
-    working: HashSet<ItemId>,
+    working: HashMap<ItemId, AbortHandle>,
     /// Items that this process leaves alone: what became of them could not be seen.
     left_alone: HashSet<ItemId>,
     reconciles: HashMap<ItemId, u32>,
     stopping: Option<Ended>,
-    aborted: Option<String>,
+    aborted: Option<Abort>,
+}
+
+/// A person gave the run up.
+struct Abort {
+    /// The order in the inbox, which stays there until it is recorded.
+    path: PathBuf,
+    /// Who and why.
+    reason: String,
 }
 
 impl Driver {
@@ -103,7 +113,7 @@ impl Driver {
             desk: Desk { to },
             requests,
             tasks: JoinSet::new(),
-            working: HashSet::new(),
+            working: HashMap::new(),
             left_alone: HashSet::new(),
             reconciles: HashMap::new(),
             stopping: None,
@@ -122,28 +132,25 @@ impl Driver {
         self.observe_again().await?;
         let budget_ends = self.setting.budget.map(|budget| Instant::now() + budget);
         let mut tick = tokio::time::interval(INBOX);
-        loop {
-            if self.stopping.is_none() {
-                self.begin();
-            }
-            if self.tasks.is_empty() {
-                if self.stopping.is_some() || !self.ask().await? {
-                    break;
+        while self.stopping.is_none() {
+            self.begin();
+            if self.tasks.is_empty() && !self.has_question() {
+                // A decision that came at the last moment is not left behind.
+                if self.take_decisions()? {
+                    continue;
                 }
-                continue;
+                break;
             }
             tokio::select! {
                 biased;
                 Some(request) = self.requests.recv() => self.commit(request)?,
-                Some(finished) = self.tasks.join_next() => self.finish(finished),
+                Some(finished) = self.tasks.join_next_with_id() => self.finish(finished)?,
                 Some(stop) = self.setting.stops.recv() => {
-                    if self.stopping.is_some() {
-                        break;
-                    }
-                    self.stop(Ended::Stopped(stop), "stopping: nothing new begins; once more to leave at once").await?;
+                    self.stop(Ended::Stopped(stop), "stopping: nothing new begins; once more to leave at once");
                 }
-                () = until(budget_ends), if self.stopping.is_none() => {
-                    self.stop(Ended::OutOfTime, "the time budget is over: nothing new begins").await?;
+                () = until(budget_ends) => self.stop(Ended::OutOfTime, "the time budget is over: nothing new begins"),
+                answer = ask(&mut self.setting.asker, self.journal.state()), if self.tasks.is_empty() => {
+                    self.answer(answer)?;
                 }
                 _ = tick.tick() => {
                     self.take_decisions()?;
@@ -151,14 +158,21 @@ impl Driver {
                 }
             }
         }
+        self.come_to_rest().await?;
         self.end()
     }
 
     /// Begins what the state asks for.
     fn begin(&mut self) {
-        let excluded: HashSet<ItemId> = self.working.union(&self.left_alone).cloned().collect();
+        while self.begin_some() {}
+    }
+
+    /// Begins what can be begun at once. Says whether to look again, because something was left alone and made room.
+    fn begin_some(&mut self) -> bool {
+        let excluded: HashSet<ItemId> = self.working.keys().chain(&self.left_alone).cloned().collect();
         // What is left alone takes no place among those at work.
         let parallel = self.setting.parallel + excluded.len() - self.working.len();
+        let mut left_some = false;
         for act in decide(self.journal.state(), &excluded, parallel) {
             let id = act.item().clone();
             if matches!(act, Act::Reconcile(_)) {
@@ -166,22 +180,24 @@ impl Driver {
                 *tries += 1;
                 if *tries > RECONCILES {
                     self.left_alone.insert(id);
+                    left_some = true;
                     continue;
                 }
             }
             let Some(entry) = Entry::of(&self.context, self.journal.state(), &id) else { continue };
             let (context, desk) = (Arc::clone(&self.context), self.desk.clone());
-            self.working.insert(id);
-            self.tasks.spawn(async move {
+            let task = self.tasks.spawn(async move {
                 let work = Work { context: &context, desk: &desk, entry: &entry };
                 let outcome = match act {
                     Act::Start(_) => work.start().await.map(|()| Reconciled::Decided),
-                    Act::Verify(_) => work.verify(&entry.item.result).await.map(|()| Reconciled::Decided),
+                    Act::Verify(_) => work.verify_again().await.map(|()| Reconciled::Decided),
                     Act::Reconcile(_) => work.reconcile().await,
                 };
                 (entry.id, outcome)
             });
+            self.working.insert(id, task);
         }
+        left_some
     }
 
     /// Commits what has come in, all of it with one barrier, and lets the work go on.
@@ -190,10 +206,16 @@ impl Driver {
         while let Ok(request) = self.requests.try_recv() {
             requests.push(request);
         }
-        if self.stopping.is_some() {
-            // Dropping the request tells its work that nothing new begins.
-            requests.retain(|request| !request.events.iter().any(begins_something));
-        }
+        // Dropping a request tells its work to stop. While the run stops, nothing new begins; what has ended is recorded,
+        // even if its work was aborted meanwhile. Else only work that a decision has called off no longer waits for an answer.
+        let (stopping, working) = (self.stopping.is_some(), &self.working);
+        requests.retain(|request| {
+            let mut events = request.events.iter();
+            if stopping {
+                return !events.any(begins_something);
+            }
+            !request.done.is_closed() && events.filter_map(Event::item).all(|id| working.contains_key(id))
+        });
         let mut events = Vec::new();
         let mut waiting = Vec::new();
         for request in requests {
@@ -207,45 +229,81 @@ impl Driver {
             let _ = done.send(());
         }
         if fenced && self.stopping.is_none() {
-            self.stopping = Some(Ended::Fenced);
+            self.stop(Ended::Fenced, "another holder has fenced this process off: nothing new begins");
         }
         Ok(())
     }
 
-    fn finish(&mut self, finished: Result<Finished, tokio::task::JoinError>) {
+    fn finish(&mut self, finished: Result<(Id, Finished), JoinError>) -> Result<(), JournalError> {
         match finished {
-            Ok((id, outcome)) => {
+            Ok((_, (id, outcome))) => {
                 self.working.remove(&id);
                 if matches!(outcome, Ok(Reconciled::Unseen)) {
                     self.left_alone.insert(id);
                 }
+                Ok(())
             }
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => {
-                // A fault of the engine: the item stays as the journal has it, and a resume reconciles it.
-                tracing::error!(%error, "work on an item panicked");
-                let lost: Vec<ItemId> = self.working.drain().collect();
-                self.left_alone.extend(lost);
-            }
+            Err(error) if error.is_cancelled() => Ok(()),
+            Err(error) => self.panicked(&error),
         }
     }
 
-    /// Stops: nothing new begins, what is at work gets a moment to come to rest, the rest is left to a resume.
-    async fn stop(&mut self, why: Ended, words: &str) -> Result<(), JournalError> {
+    /// Work on an item panicked, which is a fault of requorum: the item is left alone, and what it had started is in doubt.
+    fn panicked(&mut self, error: &JoinError) -> Result<(), JournalError> {
+        tracing::error!(%error, "work on an item panicked");
+        let Some(id) = self.working.iter().find(|(_, task)| task.id() == error.id()).map(|(id, _)| id.clone()) else {
+            return Ok(());
+        };
+        self.working.remove(&id);
+        self.left_alone.insert(id.clone());
+        let Some(item) = self.journal.state().item(&id) else { return Ok(()) };
+        let fault = Fault::in_doubt("requorum itself failed while it worked on this").seen(error.to_string());
+        let attempt = item.attempt;
+        match &item.phase {
+            Phase::Started | Phase::InDoubt { .. } => self.journal.commit(vec![Event::Doubted { id, attempt, fault }]),
+            Phase::Ready | Phase::Approved => {
+                let fault = Fault { kind: FaultKind::Failed, ..fault };
+                self.journal.commit(vec![Event::Failed { id, attempt: 0, fault }])
+            }
+            Phase::Pending
+            | Phase::GateOpen { .. }
+            | Phase::Asked { .. }
+            | Phase::Acted
+            | Phase::VerifyFailed { .. }
+            | Phase::Succeeded
+            | Phase::Satisfied
+            | Phase::Skipped
+            | Phase::Forced
+            | Phase::Failed { .. }
+            | Phase::Blocked { .. }
+            | Phase::Rejected { .. } => Ok(()),
+        }
+    }
+
+    /// Stops: nothing new begins from here on.
+    fn stop(&mut self, why: Ended, words: &str) {
         self.stopping = Some(why);
         self.context.report.say(words);
-        let ends = Instant::now() + REST;
+    }
+
+    /// Gives what is at work a moment to come to rest, and leaves the rest to a resume.
+    async fn come_to_rest(&mut self) -> Result<(), JournalError> {
+        let ends = Instant::now() + if self.aborted.is_some() { Duration::ZERO } else { REST };
         while !self.tasks.is_empty() {
             tokio::select! {
                 biased;
                 Some(request) = self.requests.recv() => self.commit(request)?,
-                Some(finished) = self.tasks.join_next() => self.finish(finished),
+                Some(finished) = self.tasks.join_next_with_id() => self.finish(finished)?,
                 Some(_) = self.setting.stops.recv() => break,
                 () = tokio::time::sleep_until(ends) => break,
             }
         }
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
+        // What came to its end meanwhile is recorded still.
+        while let Ok(request) = self.requests.try_recv() {
+            self.commit(request)?;
+        }
         Ok(())
     }
 
@@ -253,52 +311,66 @@ impl Driver {
     fn end(&mut self) -> Result<Ended, JournalError> {
         let ended = self.stopping.unwrap_or_else(|| Ended::Settled(ending(self.journal.state())));
         let (ending, reason) = match (&self.aborted, ended) {
-            (Some(reason), _) => (Ending::Aborted, reason.clone()),
+            (Some(abort), _) => (Ending::Aborted, abort.reason.clone()),
             (None, Ended::Settled(ending)) => (ending, String::new()),
             (None, Ended::Stopped(_)) => (Ending::Interrupted, "by a signal".to_owned()),
             (None, Ended::OutOfTime) => (Ending::Interrupted, "the time budget was over".to_owned()),
             (None, Ended::Fenced) => (Ending::Interrupted, "another holder fenced this process off".to_owned()),
         };
         self.journal.commit(vec![Event::Ended { ending, reason }])?;
-        Ok(if self.aborted.is_some() { Ended::Settled(Ending::Aborted) } else { ended })
+        let Some(abort) = &self.aborted else { return Ok(ended) };
+        self.setting.inbox.taken(&abort.path);
+        Ok(Ended::Settled(Ending::Aborted))
     }
 
-    /// Takes decisions out of the inbox.
-    fn take_decisions(&mut self) -> Result<(), JournalError> {
-        for (path, decision) in self.setting.inbox.look() {
+    /// Takes decisions out of the inbox. Says whether there were any.
+    fn take_decisions(&mut self) -> Result<bool, JournalError> {
+        let decisions = self.setting.inbox.look();
+        let any = !decisions.is_empty();
+        for (path, decision) in decisions {
             let Some(event) = decision.event() else {
                 debug_assert_eq!(decision.order, Order::Abort);
-                self.aborted = Some(format!("by {}: {}", decision.by, decision.reason));
-                self.stopping = Some(Ended::Settled(Ending::Aborted));
-                self.setting.inbox.taken(&path);
-                self.tasks.abort_all();
-                continue;
+                self.aborted = Some(Abort { path, reason: format!("by {}: {}", decision.by, decision.reason) });
+                self.stop(Ended::Settled(Ending::Aborted), "a person gives the run up");
+                return Ok(true);
             };
+            let overridden = matches!(event, Event::Overridden { .. }).then(|| event.item().cloned()).flatten();
             match self.journal.commit(vec![event]) {
                 Ok(()) => self.setting.inbox.taken(&path),
-                Err(JournalError::State(error)) => self.setting.inbox.refuse(&path, &error.to_string()),
+                Err(JournalError::State(error)) => {
+                    self.setting.inbox.refuse(&path, &error.to_string());
+                    continue;
+                }
                 Err(error) => return Err(error),
             }
+            if let Some(id) = overridden {
+                self.call_off(&id);
+            }
         }
-        Ok(())
+        Ok(any)
     }
 
-    /// Asks about an open gate at the terminal. Says whether anything changed.
-    async fn ask(&mut self) -> Result<bool, JournalError> {
-        let Some(asker) = self.setting.asker.clone() else { return Ok(false) };
-        let open = self.journal.state().active().find_map(|(id, item)| match &item.phase {
-            Phase::GateOpen { message } if !self.left_alone.contains(&id) => Some((id, message.clone())),
-            _ => None,
-        });
-        let Some((id, message)) = open else { return Ok(false) };
-        let asked = id.clone();
-        let answer = tokio::task::spawn_blocking(move || asker.ask(&asked, &message)).await.unwrap_or_default();
-        let Some(Answer { approved, by, reason }) = answer else {
-            self.left_alone.insert(id);
-            return Ok(true);
+    /// Calls off work on an item that a person has overridden. It was waiting or looking: while an attempt acts, the
+    /// journal refuses an override.
+    fn call_off(&mut self, id: &ItemId) {
+        self.left_alone.remove(id);
+        self.reconciles.remove(id);
+        if let Some(task) = self.working.remove(id) {
+            task.abort();
+        }
+    }
+
+    fn has_question(&self) -> bool {
+        self.setting.asker.is_some() && question(self.journal.state()).is_some()
+    }
+
+    /// Takes what was answered at the terminal. Where nobody answers, no other gate is asked about either.
+    fn answer(&mut self, answer: Option<(ItemId, Answer)>) -> Result<(), JournalError> {
+        let Some((id, Answer { approved, by, reason })) = answer else {
+            self.setting.asker = None;
+            return Ok(());
         };
-        self.journal.commit(vec![Event::GateAnswered { id, approved, by, reason }])?;
-        Ok(true)
+        self.journal.commit(vec![Event::GateAnswered { id, approved, by, reason }])
     }
 
     /// Looks again at what succeeded before this process and must still hold: something was put out of action, and a host
@@ -343,10 +415,28 @@ impl Driver {
     }
 }
 
+/// Returns the first open gate and what it asks.
+fn question(state: &RunState) -> Option<(ItemId, &str)> {
+    state.active().find_map(|(id, item)| match &item.phase {
+        Phase::GateOpen { message } => Some((id, message.as_str())),
+        _ => None,
+    })
+}
+
+/// Asks about the first open gate at the terminal, if there is one.
+async fn ask(asker: &mut Option<Box<dyn Asker>>, state: &RunState) -> Option<(ItemId, Answer)> {
+    let asker = asker.as_mut()?;
+    let (id, message) = question(state)?;
+    let answer = asker.ask(&id, message).await?;
+    Some((id, answer))
+}
+
 /// Says whether an event begins something, so that it is refused while the run is stopping.
 fn begins_something(event: &Event) -> bool {
     match event {
         Event::Started { .. } | Event::GateOpened { .. } => true,
+        // Only launching makes something happen that was not under way.
+        Event::Reconciled { verdict, .. } => *verdict == Verdict::Launch,
         Event::Began(_)
         | Event::TakenUp { .. }
         | Event::Preflight { .. }
@@ -358,7 +448,6 @@ fn begins_something(event: &Event) -> bool {
         | Event::Acted { .. }
         | Event::Failed { .. }
         | Event::Doubted { .. }
-        | Event::Reconciled { .. }
         | Event::Lapsed { .. }
         | Event::VerifyFailed { .. }
         | Event::Succeeded { .. }

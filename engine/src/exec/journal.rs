@@ -61,6 +61,13 @@ pub fn read(store: &dyn Store) -> Result<Vec<Record>, JournalError> {
         .collect()
 }
 
+/// Writes a record as the one line that a store takes.
+pub fn line(record: &Record) -> Result<Vec<u8>, JournalError> {
+    let text = serde_json::to_string(record).map_err(|source| JournalError::Unreadable { seq: record.seq, source })?;
+    // JSON lets this one control character stand as it is, and a store refuses it; the output of a command may hold it.
+    Ok(text.replace('\u{7f}', "\\u007f").into_bytes())
+}
+
 impl Journal {
     /// Makes the journal of a run from the records that there are; `epoch` is that of this process.
     pub fn new(
@@ -98,9 +105,7 @@ impl Journal {
             (next..).zip(events).map(|(seq, event)| Record { seq, at, epoch: self.epoch, event }).collect();
         self.state.admits(&records)?;
         for record in &records {
-            let payload =
-                serde_json::to_vec(record).map_err(|source| JournalError::Unreadable { seq: record.seq, source })?;
-            let stored = self.store.append(&payload)?;
+            let stored = self.store.append(&line(record)?)?;
             if stored != record.seq {
                 return Err(JournalError::Sequence { stored, expected: record.seq });
             }

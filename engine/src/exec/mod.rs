@@ -1,6 +1,7 @@
 //! Carries out what `run` decides: the driver, the attempts, the journal, signals. This is where effects happen.
 
 pub mod attempt;
+mod builtin;
 pub mod clock;
 pub mod context;
 pub mod driver;

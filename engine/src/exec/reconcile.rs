@@ -3,8 +3,9 @@
 use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
-use super::attempt::{Stopping, Work};
+use super::attempt::{Attempted, Stopping, Work};
 use super::context;
+use crate::report::phrase;
 use crate::run::decide::{judge_capsule, judge_probe};
 use crate::run::record::{Event, Verdict};
 
@@ -26,7 +27,7 @@ impl Work<'_> {
             Err(fault) => return self.unseen(fault).await,
         };
         match kind.make {
-            Make::Builtin(Builtin::WaitFor) => return self.go_on_waiting().await,
+            Make::Builtin(Builtin::WaitFor) => return self.go_on_waiting().await.map(|()| Reconciled::Decided),
             Make::Builtin(_) => {
                 self.decided(Verdict::Repeat, "it only waits or looks".to_owned()).await?;
                 return Ok(Reconciled::Decided);
@@ -38,6 +39,7 @@ impl Work<'_> {
             Ok(action) => action,
             Err(fault) => return self.unseen(fault).await,
         };
+        let mut cut_off = "";
         if action.contained() {
             let attempt = self.context.attempt(&self.entry.id, number);
             let seen = match self.context.world.capsule_state(self.entry.host(), &attempt).await {
@@ -48,36 +50,37 @@ impl Work<'_> {
                 self.decided(verdict, evidence).await?;
                 return self.finish(action.as_ref()).await;
             }
+            cut_off = phrase::cut_off(&seen);
         }
         let probe = match self.probe(action.as_ref(), &self.entry.item.before).await {
             Ok(probe) => probe,
             Err(fault) => return self.unseen(fault).await,
         };
         let (verdict, evidence) = judge_probe(self.entry.step.effect, &probe);
-        self.decided(verdict, evidence).await?;
+        self.decided(verdict, format!("{cut_off}{evidence}")).await?;
         if let (Verdict::Adopt, Probe::Yes { result, .. }) = (verdict, probe) {
-            self.acted(number, result).await?;
+            self.adopted(action.as_ref(), result).await?;
         }
         Ok(Reconciled::Decided)
     }
 
     /// Takes the attempt to its end: its capsule returns what has ended, waits for what runs, and launches what never began.
+    /// What follows is as if nothing had come between.
     async fn finish(&self, action: &dyn Action) -> Result<Reconciled, Stopping> {
-        if let Some(fault) = self.finish_attempt(action, self.entry.item.attempt, &self.entry.item.before).await? {
-            self.fail(self.entry.item.attempt, fault).await?;
-        }
+        let item = &self.entry.item;
+        let ended = self.finish_attempt(action, item.attempt, item.before.clone()).await?;
+        self.carry_on(action, &item.args, item.attempt, ended).await?;
         Ok(Reconciled::Decided)
     }
 
-    async fn go_on_waiting(&self) -> Result<Reconciled, Stopping> {
-        let text = self.entry.item.args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let since = self.entry.item.started.unwrap_or_else(super::clock::now);
-        self.decided(Verdict::Reattach, format!("the wait of {text} began at {since}")).await?;
-        self.wait_out(&text, since).await?;
-        Ok(Reconciled::Decided)
+    /// Goes on with an effect that the probe has found.
+    async fn adopted(&self, action: &dyn Action, result: Value) -> Result<(), Stopping> {
+        let item = &self.entry.item;
+        let ended = if self.acted(item.attempt, result).await? { Attempted::Settled } else { Attempted::Unverified };
+        self.carry_on(action, &item.args, item.attempt, ended).await
     }
 
-    async fn decided(&self, verdict: Verdict, evidence: String) -> Result<(), Stopping> {
+    pub(super) async fn decided(&self, verdict: Verdict, evidence: String) -> Result<(), Stopping> {
         let id = self.entry.id.clone();
         self.commit(Event::Reconciled { id, attempt: self.entry.item.attempt, verdict, evidence }).await
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use requorum_steps::Fault;
+use requorum_steps::capsule::CapsuleState;
 
 use crate::run::record::{Ending, Event, Finding, Override, Record, Verdict};
 
@@ -107,6 +108,16 @@ pub fn fault_line(fault: &Fault) -> String {
     let seen = fault.seen.as_deref().map(first_line).unwrap_or_default();
     let what = join(&[&fault.what, &host], " ");
     join(&[&what, seen], ": ")
+}
+
+/// Says how a command was cut off that left no status, as the beginning of a line; empty for any other state.
+#[must_use]
+pub fn cut_off(state: &CapsuleState) -> &'static str {
+    match state {
+        CapsuleState::Dead { rebooted: true } => "the host rebooted while its command was running; ",
+        CapsuleState::Dead { rebooted: false } => "its command was killed while it was running; ",
+        CapsuleState::Absent | CapsuleState::NotStarted | CapsuleState::Running | CapsuleState::Exited { .. } => "",
+    }
 }
 
 /// Puts a finding into one line.

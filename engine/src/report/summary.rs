@@ -64,7 +64,7 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
             }
             Phase::Asked { evidence } | Phase::InDoubt { why: evidence } => {
                 let _ = writeln!(text, "\n{id}: what became of it is not known\n  evidence  {evidence}");
-                let _ = writeln!(text, "  command   {}", item_command(item));
+                let _ = writeln!(text, "  command   {}", item.command);
                 let _ = writeln!(text, "  if it happened      {} skip {run} {} --reason TEXT", calls.program, id);
                 let _ = writeln!(text, "  if it may run again {} retry {run} {} --reason TEXT", calls.program, id);
             }
@@ -105,13 +105,6 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
         Ending::Done | Ending::Refused | Ending::Aborted => {}
     }
     text
-}
-
-fn item_command(item: &Item) -> String {
-    match &item.args {
-        serde_json::Value::Null => "not known".to_owned(),
-        args => args.get("run").and_then(|run| run.as_str()).map_or_else(|| args.to_string(), str::to_owned),
-    }
 }
 
 /// Says which steps that a cluster notices are done, and which are not.

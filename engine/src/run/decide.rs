@@ -8,6 +8,7 @@ use requorum_steps::{Effect, Probe, StepId};
 
 use super::record::{Ending, ItemId, Verdict};
 use super::state::{Phase, RunState};
+use crate::plan::compiled::Step;
 
 /// Something that the driver does about one item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +38,11 @@ impl Act {
 pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, parallel: usize) -> Vec<Act> {
     let mut acts = Vec::new();
     let mut free = parallel.saturating_sub(working.len());
-    let mut at_work: HashMap<&StepId, usize> = HashMap::new();
+    let mut busy: HashMap<StepId, usize> = HashMap::new();
     for id in working {
-        *at_work.entry(&id.step).or_default() += 1;
+        *busy.entry(id.step.clone()).or_default() += 1;
     }
-    let mut begun: HashMap<StepId, usize> = HashMap::new();
+    let mut next_in_turn: HashMap<StepId, Option<ItemId>> = HashMap::new();
     for (id, item) in state.active() {
         if free == 0 {
             break;
@@ -51,9 +52,16 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
         }
         let act = match &item.phase {
             Phase::Ready | Phase::Approved => {
-                let busy = at_work.get(&id.step).copied().unwrap_or(0) + begun.get(&id.step).copied().unwrap_or(0);
-                if !may_begin(state, &id, busy) {
+                let Some(step) = state.step(&id.step) else { continue };
+                let at_work = busy.get(&id.step).copied().unwrap_or(0);
+                if step.max_parallel.is_some_and(|most| at_work >= most) {
                     continue;
+                }
+                if step.max_parallel == Some(1) || step.canary {
+                    let next = next_in_turn.entry(id.step.clone()).or_insert_with(|| in_turn(state, step));
+                    if next.as_ref().is_some_and(|next| *next != id) {
+                        continue;
+                    }
                 }
                 Act::Start(id.clone())
             }
@@ -72,27 +80,23 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
             | Phase::Blocked { .. }
             | Phase::Rejected { .. } => continue,
         };
-        *begun.entry(id.step).or_default() += 1;
+        *busy.entry(id.step).or_default() += 1;
         free -= 1;
         acts.push(act);
     }
     acts
 }
 
-/// Says whether the step's own bounds let another item begin while `busy` are at work.
-fn may_begin(state: &RunState, id: &ItemId, busy: usize) -> bool {
-    let Some(step) = state.step(&id.step) else { return false };
-    if step.max_parallel.is_some_and(|most| busy >= most) {
-        return false;
-    }
-    if step.max_parallel == Some(1) && state.items_of(&id.step).any(|(_, item)| item.phase.is_stuck()) {
-        return false;
-    }
-    if step.canary {
-        let first = state.items_of(&id.step).next();
-        return first.is_some_and(|(first, item)| first == *id || item.phase.is_done());
-    }
-    true
+/// Returns the only item of a step that may begin: of a serial one the first that is not done, of a canary the first item
+/// of all until it is done. `None`: any may.
+fn in_turn(state: &RunState, step: &Step) -> Option<ItemId> {
+    let mut items = state.items_of(&step.id);
+    let open = if step.max_parallel == Some(1) {
+        items.find(|(_, item)| !item.phase.is_done())
+    } else {
+        items.next().filter(|(_, item)| !item.phase.is_done())
+    };
+    open.map(|(id, _)| id)
 }
 
 /// Says how the run stands once nothing is being worked on and nothing can begin.

@@ -8,179 +8,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use requorum_steps::{Effect, Fault, FaultKind, StepId};
+use requorum_steps::StepId;
 use serde_json::{Map, Value};
 
-use super::record::{Ending, Event, Finding, ItemId, Override, Record, Verdict};
+use super::item::transition;
+use super::record::{Ending, Event, ItemId, Record};
 use crate::plan::compiled::{Plan, Step, Subject};
 
-/// Where an item stands.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Phase {
-    /// Something that it needs is not done.
-    Pending,
-    /// It may start.
-    Ready,
-    /// A person is asked before it starts.
-    GateOpen {
-        /// What the person is asked.
-        message: String,
-    },
-    /// A person agreed; it may start.
-    Approved,
-    /// An attempt is acting.
-    Started,
-    /// An attempt had started, and its outcome is not known.
-    InDoubt {
-        /// Why.
-        why: String,
-    },
-    /// A person must decide what became of it.
-    Asked {
-        /// The evidence.
-        evidence: String,
-    },
-    /// It acted and is to be verified.
-    Acted,
-    /// It acted, but is not as it should be.
-    VerifyFailed {
-        /// What was seen.
-        findings: Vec<Finding>,
-    },
-    /// It acted and is verified.
-    Succeeded,
-    /// Its effect was there already.
-    Satisfied,
-    /// `when` was false.
-    Skipped,
-    /// A person overrode it.
-    Forced,
-    /// It did not succeed.
-    Failed {
-        /// Why.
-        fault: Fault,
-    },
-    /// `require` did not hold.
-    Blocked {
-        /// What was seen.
-        findings: Vec<Finding>,
-    },
-    /// A person said no.
-    Rejected {
-        /// The reason given.
-        reason: String,
-    },
-}
-
-impl Phase {
-    /// Says whether what needs this item may go on.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        match self {
-            Self::Succeeded | Self::Satisfied | Self::Skipped | Self::Forced => true,
-            Self::Pending
-            | Self::Ready
-            | Self::GateOpen { .. }
-            | Self::Approved
-            | Self::Started
-            | Self::InDoubt { .. }
-            | Self::Asked { .. }
-            | Self::Acted
-            | Self::VerifyFailed { .. }
-            | Self::Failed { .. }
-            | Self::Blocked { .. }
-            | Self::Rejected { .. } => false,
-        }
-    }
-
-    /// Says whether nothing more happens to it in this process without a person.
-    #[must_use]
-    pub fn is_stuck(&self) -> bool {
-        match self {
-            Self::Asked { .. }
-            | Self::VerifyFailed { .. }
-            | Self::Failed { .. }
-            | Self::Blocked { .. }
-            | Self::Rejected { .. } => true,
-            Self::Pending
-            | Self::Ready
-            | Self::GateOpen { .. }
-            | Self::Approved
-            | Self::Started
-            | Self::InDoubt { .. }
-            | Self::Acted
-            | Self::Succeeded
-            | Self::Satisfied
-            | Self::Skipped
-            | Self::Forced => false,
-        }
-    }
-
-    /// Returns the word that views show.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::GateOpen { .. } => "asks",
-            Self::Approved => "approved",
-            Self::Started => "running",
-            Self::InDoubt { .. } => "in doubt",
-            Self::Asked { .. } => "needs you",
-            Self::Acted => "verifying",
-            Self::VerifyFailed { .. } => "not verified",
-            Self::Succeeded => "done",
-            Self::Satisfied => "already so",
-            Self::Skipped => "skipped",
-            Self::Forced => "overridden",
-            Self::Failed { .. } => "failed",
-            Self::Blocked { .. } => "blocked",
-            Self::Rejected { .. } => "rejected",
-        }
-    }
-}
-
-/// What is known of one item.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Item {
-    /// Where it stands.
-    pub phase: Phase,
-    /// The latest attempt; 0: none yet.
-    pub attempt: u32,
-    /// The rendered arguments of the latest attempt.
-    pub args: Value,
-    /// What the latest attempt's action saw before it acted.
-    pub before: Value,
-    /// What it returned.
-    pub result: Value,
-    /// Its outputs.
-    pub outputs: Map<String, Value>,
-    /// When its first attempt started.
-    pub started: Option<Timestamp>,
-    /// When it came to rest.
-    pub ended: Option<Timestamp>,
-    /// Whether a person agreed to it.
-    pub approved: bool,
-    /// Whether its effect was found there and not made.
-    pub found: bool,
-}
-
-impl Item {
-    fn new() -> Self {
-        Self {
-            phase: Phase::Pending,
-            attempt: 0,
-            args: Value::Null,
-            before: Value::Null,
-            result: Value::Null,
-            outputs: Map::new(),
-            started: None,
-            ended: None,
-            approved: false,
-            found: false,
-        }
-    }
-}
+pub use super::item::{Item, Phase, nothing_was_done};
 
 /// Says why a record does not fit the state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -223,7 +58,8 @@ pub struct RunState {
     places: HashMap<StepId, usize>,
     /// The steps that need a step.
     dependents: Vec<Vec<usize>>,
-    /// How many needs of a step are not done.
+    /// How many needs of a step are not done, with all that they need themselves: a step whose items are done, but which
+    /// rests on something that has lapsed, counts as not done.
     unmet: Vec<usize>,
     /// How many items of a step are not done.
     open: Vec<usize>,
@@ -411,7 +247,8 @@ impl RunState {
             }
             let item = touched.get_mut(id).ok_or_else(unknown)?;
             let phase = item.phase.word();
-            transition(item, record).map_err(|event| StateError::Illegal {
+            let effect = self.step(&id.step).ok_or_else(unknown)?.effect;
+            transition(item, record, effect).map_err(|event| StateError::Illegal {
                 seq: record.seq,
                 id: id.clone(),
                 event,
@@ -459,12 +296,12 @@ impl RunState {
         let &place = self.item_places.get(id).ok_or_else(unknown)?;
         let item = self.items.get_mut(&place).ok_or_else(unknown)?;
         let was_done = item.phase.is_done();
-        if let Err(event) = transition(item, record) {
+        if let Err(event) = transition(item, record, self.plan.steps[place.0].effect) {
             let phase = item.phase.word();
             return Err(StateError::Illegal { seq: record.seq, id: id.clone(), event, phase });
         }
         if item.phase == Phase::Pending && self.unmet[place.0] == 0 {
-            item.phase = if item.approved { Phase::Approved } else { Phase::Ready };
+            item.phase = item.may_start();
         }
         let is_done = item.phase.is_done();
         let at_rest = is_done || item.phase.is_stuck();
@@ -488,29 +325,37 @@ impl RunState {
     /// Counts one item of a step as done, and releases what waited for the last one.
     fn close(&mut self, step: usize) {
         self.open[step] -= 1;
-        if self.open[step] == 0 {
-            self.release_dependents(step);
+        if self.open[step] == 0 && self.unmet[step] == 0 {
+            let free = self.meet(step);
+            self.release(free);
         }
     }
 
-    /// Takes the completion of a step back: an item lapsed, or is to be tried again.
+    /// Takes the completion of a step back: an item lapsed. Whatever rests on it, through however many steps, waits again.
     fn reopen(&mut self, step: usize) {
         self.open[step] += 1;
-        if self.open[step] > 1 {
-            return;
-        }
-        for dependent in self.dependents[step].clone() {
-            self.unmet[dependent] += 1;
-            for (place, item) in self.items.range_mut((dependent, 0)..(dependent + 1, 0)) {
-                if matches!(item.phase, Phase::Ready | Phase::Approved) {
-                    item.phase = Phase::Pending;
-                    self.active.remove(place);
+        let mut taken_back = if self.open[step] == 1 && self.unmet[step] == 0 { vec![step] } else { Vec::new() };
+        while let Some(step) = taken_back.pop() {
+            for dependent in self.dependents[step].clone() {
+                self.unmet[dependent] += 1;
+                if self.unmet[dependent] > 1 {
+                    continue;
+                }
+                for (place, item) in self.items.range_mut((dependent, 0)..(dependent + 1, 0)) {
+                    if matches!(item.phase, Phase::Ready | Phase::Approved) {
+                        item.phase = Phase::Pending;
+                        self.active.remove(place);
+                    }
+                }
+                if self.open[dependent] == 0 {
+                    taken_back.push(dependent);
                 }
             }
         }
     }
 
-    fn release_dependents(&mut self, step: usize) {
+    /// Tells what needs a step that it is done, and returns the steps that wait for nothing more.
+    fn meet(&mut self, step: usize) -> Vec<usize> {
         let mut free = Vec::new();
         for &dependent in &self.dependents[step] {
             self.unmet[dependent] -= 1;
@@ -518,26 +363,21 @@ impl RunState {
                 free.push(dependent);
             }
         }
-        self.release(free);
+        free
     }
 
-    /// Makes the items of steps ready whose needs are all done. A step without items is done at once; the work list keeps
-    /// a long chain of such steps off the stack.
+    /// Makes the items of steps ready whose needs are all done. A step without open items is done at once; the work list
+    /// keeps a long chain of such steps off the stack.
     fn release(&mut self, mut free: Vec<usize>) {
         while let Some(step) = free.pop() {
             for (place, item) in self.items.range_mut((step, 0)..(step + 1, 0)) {
                 if item.phase == Phase::Pending {
-                    item.phase = if item.approved { Phase::Approved } else { Phase::Ready };
+                    item.phase = item.may_start();
                     self.active.insert(*place);
                 }
             }
             if self.open[step] == 0 {
-                for &dependent in &self.dependents[step] {
-                    self.unmet[dependent] -= 1;
-                    if self.unmet[dependent] == 0 {
-                        free.push(dependent);
-                    }
-                }
+                free.extend(self.meet(step));
             }
         }
     }
@@ -546,36 +386,14 @@ impl RunState {
     /// ready again.
     fn take_up(&mut self) {
         for (place, item) in &mut self.items {
-            let step = &self.plan.steps[place.0];
-            let again = match &item.phase {
-                Phase::Started => Phase::InDoubt { why: "the process that started it is gone".to_owned() },
-                Phase::VerifyFailed { .. } => Phase::Acted,
-                Phase::Blocked { .. } if item.approved => Phase::Approved,
-                Phase::Blocked { .. } => Phase::Ready,
-                Phase::Failed { fault } if nothing_was_done(fault) || may_retry(step, item) => {
-                    if item.approved {
-                        Phase::Approved
-                    } else {
-                        Phase::Ready
-                    }
-                }
-                Phase::Pending
-                | Phase::Ready
-                | Phase::GateOpen { .. }
-                | Phase::Approved
-                | Phase::InDoubt { .. }
-                | Phase::Asked { .. }
-                | Phase::Acted
-                | Phase::Succeeded
-                | Phase::Satisfied
-                | Phase::Skipped
-                | Phase::Forced
-                | Phase::Failed { .. }
-                | Phase::Rejected { .. } => continue,
-            };
-            item.phase = again;
+            let Some(mut phase) = item.taken_up(&self.plan.steps[place.0]) else { continue };
+            if self.unmet[place.0] > 0 && matches!(phase, Phase::Ready | Phase::Approved) {
+                phase = Phase::Pending;
+            } else {
+                self.active.insert(*place);
+            }
+            item.phase = phase;
             item.ended = None;
-            self.active.insert(*place);
         }
     }
 
@@ -584,81 +402,4 @@ impl RunState {
         let item = step.items.as_ref().map_or_else(requorum_steps::ItemKey::single, |items| items[index].key.clone());
         ItemId { step: step.id.clone(), item }
     }
-}
-
-/// Says whether a fault means that nothing was changed, so that trying again needs no decision.
-#[must_use]
-pub fn nothing_was_done(fault: &Fault) -> bool {
-    match fault.kind {
-        FaultKind::Refused | FaultKind::Unreachable | FaultKind::Fenced => true,
-        FaultKind::Failed | FaultKind::TimedOut | FaultKind::InDoubt => false,
-    }
-}
-
-/// Says whether the plan lets a failed attempt be followed by another.
-#[must_use]
-pub fn may_retry(step: &Step, item: &Item) -> bool {
-    item.attempt < step.retry.attempts && step.effect < Effect::Once
-}
-
-/// The table of the step machine. An error names the event that is not allowed.
-fn transition(item: &mut Item, record: &Record) -> Result<(), &'static str> {
-    use Phase as P;
-    let next = match (&record.event, &item.phase) {
-        (Event::GateOpened { message, .. }, P::Ready | P::GateOpen { .. }) => P::GateOpen { message: message.clone() },
-        (Event::GateAnswered { approved: true, .. }, P::GateOpen { .. }) => {
-            item.approved = true;
-            P::Approved
-        }
-        (Event::GateAnswered { approved: false, reason, .. }, P::GateOpen { .. }) => {
-            P::Rejected { reason: reason.clone() }
-        }
-        (Event::Skipped { .. }, P::Ready | P::Approved) => P::Skipped,
-        (Event::Blocked { findings, .. }, P::Ready | P::Approved) => P::Blocked { findings: findings.clone() },
-        (Event::Satisfied { result, .. }, P::Ready | P::Approved) => {
-            item.result = result.clone();
-            item.found = true;
-            P::Acted
-        }
-        (Event::Started { attempt, args, before, .. }, P::Ready | P::Approved | P::Failed { .. }) => {
-            item.attempt = *attempt;
-            item.args = args.clone();
-            item.found = false;
-            item.before = before.clone();
-            item.started.get_or_insert(record.at);
-            P::Started
-        }
-        // A step that only reads, or that the engine carries out itself, has no intent.
-        (Event::Acted { attempt: 0, result, .. }, P::Ready | P::Approved)
-        | (Event::Acted { result, .. }, P::Started | P::InDoubt { .. }) => {
-            item.result = result.clone();
-            item.started.get_or_insert(record.at);
-            P::Acted
-        }
-        (Event::Failed { fault, .. }, P::Ready | P::Approved | P::Started | P::InDoubt { .. } | P::Acted) => {
-            P::Failed { fault: fault.clone() }
-        }
-        (Event::Doubted { fault, .. }, P::Started | P::InDoubt { .. }) => P::InDoubt { why: fault.what.clone() },
-        (Event::Reconciled { verdict, evidence, .. }, P::InDoubt { .. }) => match verdict {
-            Verdict::Adopt | Verdict::Reattach | Verdict::Launch => P::Started,
-            Verdict::Repeat => P::Ready,
-            Verdict::Ask => P::Asked { evidence: evidence.clone() },
-        },
-        (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => P::Asked { evidence: evidence.clone() },
-        (Event::VerifyFailed { findings, .. }, P::Acted) => P::VerifyFailed { findings: findings.clone() },
-        (Event::Succeeded { outputs, .. }, P::Acted) => {
-            item.outputs = outputs.clone();
-            if item.found { P::Satisfied } else { P::Succeeded }
-        }
-        (Event::Overridden { how: Override::Done | Override::Skip, .. }, phase)
-            if !phase.is_done() && *phase != P::Started =>
-        {
-            P::Forced
-        }
-        // Pending, until its needs are known to be done; the fold releases it at once where they are.
-        (Event::Overridden { how: Override::Retry, .. }, phase) if phase.is_stuck() => P::Pending,
-        (event, _) => return Err(event.name()),
-    };
-    item.phase = next;
-    Ok(())
 }
