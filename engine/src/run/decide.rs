@@ -42,6 +42,13 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
     for id in working {
         *busy.entry(id.step.clone()).or_default() += 1;
     }
+    // What acted or may still act comes before what has not begun, and takes its place.
+    let mut owed: HashMap<StepId, usize> = HashMap::new();
+    for (id, item) in state.active() {
+        if matches!(item.phase, Phase::InDoubt { .. } | Phase::Acted) && !working.contains(&id) {
+            *owed.entry(id.step).or_default() += 1;
+        }
+    }
     let mut next_in_turn: HashMap<StepId, Option<ItemId>> = HashMap::new();
     for (id, item) in state.active() {
         if free == 0 {
@@ -50,11 +57,15 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
         if working.contains(&id) || !state.is_released(&id.step) {
             continue;
         }
+        let Some(step) = state.step(&id.step) else { continue };
+        let at_work = busy.get(&id.step).copied().unwrap_or(0);
+        if step.max_parallel.is_some_and(|most| at_work >= most) {
+            continue;
+        }
         let act = match &item.phase {
             Phase::Ready | Phase::Approved => {
-                let Some(step) = state.step(&id.step) else { continue };
-                let at_work = busy.get(&id.step).copied().unwrap_or(0);
-                if step.max_parallel.is_some_and(|most| at_work >= most) {
+                let owed = owed.get(&id.step).copied().unwrap_or(0);
+                if step.max_parallel.is_some_and(|most| at_work + owed >= most) {
                     continue;
                 }
                 if step.max_parallel == Some(1) || step.canary {
@@ -65,8 +76,8 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
                 }
                 Act::Start(id.clone())
             }
-            Phase::InDoubt { .. } => Act::Reconcile(id.clone()),
-            Phase::Acted => Act::Verify(id.clone()),
+            Phase::InDoubt { .. } => settles(&mut owed, Act::Reconcile(id.clone())),
+            Phase::Acted => settles(&mut owed, Act::Verify(id.clone())),
             Phase::Pending
             | Phase::GateOpen { .. }
             | Phase::Started
@@ -85,6 +96,14 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
         acts.push(act);
     }
     acts
+}
+
+/// Begins what was owed.
+fn settles(owed: &mut HashMap<StepId, usize>, act: Act) -> Act {
+    if let Some(owed) = owed.get_mut(&act.item().step) {
+        *owed -= 1;
+    }
+    act
 }
 
 /// Returns the only item of a step that may begin: of a serial one the first that is not done, of a canary the first item

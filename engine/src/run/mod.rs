@@ -4,3 +4,6 @@ pub mod decide;
 pub mod item;
 pub mod record;
 pub mod state;
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ pub enum StateError {
 }
 
 /// The state of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunState {
     plan: Arc<Plan>,
     /// The place of each step in the plan.
