@@ -109,7 +109,7 @@ impl Scope {
     }
 
     /// Lets templates see other steps: id to an object with `outputs` and `result`, or a list of such objects' fields
-    /// where the step fans out. Only those of [`steps_read_by`] are needed.
+    /// where the step fans out. Only those that its templates name are needed.
     #[must_use]
     pub fn steps(self, steps: &BTreeMap<String, Value>) -> Self {
         let spelled: BTreeMap<String, &Value> = steps.iter().map(|(id, step)| (id.replace('-', "_"), step)).collect();
