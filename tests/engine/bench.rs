@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 /// Longer than anything here takes on a busy machine.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_mins(1);
 
 struct NoFiles;
 

@@ -68,12 +68,15 @@ pub struct How {
 
 /// Carries the run out and says how the command ends.
 pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    runtime()?.block_on(carry_out(global, home, execution))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| CommandError::new(Exit::Internal, format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(carry_out(global, home, execution))
+        .map_err(|error| CommandError::new(Exit::Internal, format!("the runtime cannot start: {error}")))
 }
 
 async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
@@ -128,7 +131,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
             // The hosts that let this run in must not refuse the one that is at work.
-            prepare::lower_fences(&context).await;
+            lower(&context).await;
         }
         journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
         report.close();
@@ -151,13 +154,45 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         }
     };
     if matches!(ended, Ended::Settled(ending) if ending.is_final()) {
-        prepare::lower_fences(&context).await;
+        lower(&context).await;
     }
     report.close();
     let outcome = finish.outcome(driver.state(), ended);
     drop(driver);
     context.world.close().await;
     outcome
+}
+
+async fn lower(context: &Context) {
+    for complaint in prepare::lower_fences(&context.world, &context.plan, &context.holder).await {
+        context.report.say(&complaint);
+    }
+}
+
+/// Gives the cluster back that a run held which is given up while no process works on it: else its hosts would refuse the
+/// next run.
+pub fn give_back(
+    home: &Home,
+    beginning: &Beginning,
+    plan: &Plan,
+    site: KeptSite,
+    records: &[Record],
+) -> Result<(), CommandError> {
+    let last = records.iter().rev().find_map(|record| match &record.event {
+        Event::TakenUp { token, .. } => Some((record.epoch, token.clone())),
+        _ => None,
+    });
+    let Some((epoch, token)) = last else { return Ok(()) };
+    let world = world(home, &beginning.run, site.site)?;
+    let mut holder = holder(&world, &beginning.run, epoch);
+    holder.token = token;
+    runtime()?.block_on(async {
+        for complaint in prepare::lower_fences(&world, plan, &holder).await {
+            eprintln!("{complaint}");
+        }
+        world.close().await;
+    });
+    Ok(())
 }
 
 async fn raise(context: &Context, journal: &mut Journal, take_over: bool) -> Result<(), requorum_steps::Fault> {

@@ -80,6 +80,7 @@ impl Outcome {
 }
 
 /// How an attempt ended.
+#[expect(clippy::large_enum_variant, reason = "there is one for each attempt, and it is used at once")]
 pub(super) enum Attempted {
     /// Nothing more is to be done here: it is verified, or in doubt.
     Settled,
@@ -268,8 +269,12 @@ impl Work<'_> {
         if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
             return Outcome::of(outcome);
         }
-        let late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
+        let preview = action.preview(&writer.reader());
+        let mut late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
+            .seen("it was stopped, and nothing of it runs any more")
+            .during(phrase::first_line(&preview.command))
             .hint("raise `timeout` of the step if it needs longer");
+        late.place.host = self.entry.host().cloned();
         if !action.contained() {
             return self.stop_call(action, late, before).await;
         }
@@ -346,7 +351,7 @@ impl Work<'_> {
                     place: self.entry.step.place.clone(),
                     holds: false,
                     message: None,
-                    outcome: Err(context::bad_template(&error)),
+                    outcome: Err(Fault::failed(format!("it cannot be computed: {error}"))),
                 }),
             }
         }

@@ -335,7 +335,7 @@ impl Driver {
             match self.journal.commit(vec![event]) {
                 Ok(()) => self.setting.inbox.taken(&path),
                 Err(JournalError::State(error)) => {
-                    self.setting.inbox.refuse(&path, &error.to_string());
+                    self.setting.inbox.refuse(&path, &error.refusal());
                     continue;
                 }
                 Err(error) => return Err(error),

@@ -210,6 +210,7 @@ fn the_capsule_is_believed_before_any_probe() {
 
 #[test]
 fn only_a_probe_that_says_no_lets_a_probed_effect_be_repeated() {
+    use Verdict::{Adopt, Ask, Repeat};
     let evidence = String::new;
     let probes = [
         Probe::Yes { result: Value::Null, evidence: evidence() },
@@ -217,7 +218,6 @@ fn only_a_probe_that_says_no_lets_a_probed_effect_be_repeated() {
         Probe::Partly { evidence: evidence() },
         Probe::Unknown { evidence: evidence() },
     ];
-    use Verdict::{Adopt, Ask, Repeat};
     let table = [
         (Effect::Pure, [Adopt, Repeat, Repeat, Repeat]),
         (Effect::Idempotent, [Adopt, Repeat, Repeat, Repeat]),
