@@ -1,13 +1,17 @@
 //! A lock file with one holder, who can be named. The lock is the kernel's (`flock`): it ends with the process, however
-//! that ends. The content of the file only tells others who holds it, and never decides anything; the file stays.
+//! that ends. The content of the file only tells others who holds it, and never decides who gets it; the file stays.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::{StoreError, at};
 use crate::layout::{create_dir, parent, private_file};
+
+/// How long a lock may stay taken although nobody alive is named in it.
+const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,12 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
+    /// Says whether its process is there. Where that cannot be told, it counts as there.
+    fn is_alive(&self) -> bool {
+        let processes = Path::new("/proc");
+        !processes.join("self").exists() || processes.join(self.pid.to_string()).exists()
+    }
+
     /// A holder that took the lock but has not written its name yet.
     pub(crate) fn unnamed() -> Self {
         Self { label: String::new(), pid: 0, since: String::new() }
@@ -54,22 +64,28 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock without waiting, and writes the label, the process id and the time into the file.
+    /// Takes the lock, and writes the label, the process id and the time into the file.
     ///
-    /// Gives [`StoreError::Locked`] with the holder if another process, or another part of this one, holds it.
+    /// Gives [`StoreError::Locked`] with the holder if another process, or another part of this one, holds it. It waits
+    /// only where nobody alive is named, and at most two seconds: a process that was killed may leave the lock for a
+    /// moment to a child that it has just forked, and who only looks ([`FileLock::holder`]) holds it for a moment.
     pub fn acquire(path: &Path, label: &str) -> Result<Self, StoreError> {
         create_dir(parent(path))?;
         let mut file =
             private_file().read(true).write(true).create(true).truncate(false).open(path).map_err(at(path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                // Whatever the content is, the lock is held; an unreadable name does not change that.
-                let by = file.read_to_string(&mut text).ok().and_then(|_| Holder::parse(&text));
-                return Err(StoreError::Locked { path: path.into(), by: by.unwrap_or_else(Holder::unnamed) });
+        let ends = Instant::now() + LEFT_BEHIND;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let by = read_holder(&mut file);
+                    if by.as_ref().is_some_and(Holder::is_alive) || Instant::now() >= ends {
+                        return Err(StoreError::Locked { path: path.into(), by: by.unwrap_or_else(Holder::unnamed) });
+                    }
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(TryLockError::Error(source)) => return Err(StoreError::from_io(path, source)),
             }
-            Err(TryLockError::Error(source)) => return Err(StoreError::from_io(path, source)),
         }
         let label = label.replace(char::is_control, " ");
         let text = format!("{label}\n{}\n{:.0}\n", std::process::id(), jiff::Timestamp::now());
@@ -77,11 +93,36 @@ impl FileLock {
         Ok(Self { file, path: path.into() })
     }
 
+    /// Says who holds the lock now, without getting into the way of who wants it.
+    pub fn holder(path: &Path) -> Result<Option<Holder>, StoreError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::from_io(path, error)),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => {
+                // Closing is not enough, as with a lock that is dropped.
+                let _ = file.unlock();
+                Ok(None)
+            }
+            Err(TryLockError::WouldBlock) => Ok(Some(read_holder(&mut file).unwrap_or_else(Holder::unnamed))),
+            Err(TryLockError::Error(source)) => Err(StoreError::from_io(path, source)),
+        }
+    }
+
     /// Returns the file that is locked.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Reads who wrote the file last. Whatever its content is, the lock is held; an unreadable name does not change that.
+fn read_holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().and_then(|()| file.read_to_string(&mut text)).ok()?;
+    Holder::parse(&text)
 }
 
 impl Drop for FileLock {
@@ -112,6 +153,26 @@ mod tests {
         drop(held);
         FileLock::acquire(&path, "another").unwrap();
         assert!(path.exists());
+    }
+
+    #[test]
+    fn who_only_looks_learns_the_holder_and_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        assert_eq!(FileLock::holder(&path).unwrap(), None);
+        let held = FileLock::acquire(&path, "alive").unwrap();
+        assert_eq!(FileLock::holder(&path).unwrap().unwrap().label, "alive");
+        drop(held);
+        assert_eq!(FileLock::holder(&path).unwrap(), None);
+        // A look that is under way while somebody wants the lock.
+        let looking = File::open(&path).unwrap();
+        looking.try_lock_shared().unwrap();
+        let taker = std::thread::spawn({
+            let path = path.clone();
+            move || FileLock::acquire(&path, "patient").map(|lock| lock.path().to_owned())
+        });
+        looking.unlock().unwrap();
+        assert_eq!(taker.join().unwrap().unwrap(), path);
     }
 
     #[test]

@@ -90,6 +90,13 @@ pub trait Action: Send + Sync {
         true
     }
 
+    /// Says whether a later act on the same host, which has begun, may end what this one put out of action: then a resume no
+    /// longer looks whether it holds. Asked only of kinds that are [`lasting`](crate::Kind::lasting).
+    fn ended_by(&self, result: &Value, kind: &str, args: &Value) -> bool {
+        let _ = (result, kind, args);
+        false
+    }
+
     /// Names the kind and arguments that take it back, given its result. `None`: it cannot be taken back.
     fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
         let _ = result;

@@ -7,6 +7,7 @@ use clap::Args;
 use super::error::{CommandError, Exit};
 use super::load::{self, LoadError};
 use super::options::{Format, Global, Inputs};
+use super::output;
 use crate::plan::{Mode, diagnostic};
 
 /// Checks a plan, and a site, without touching network or state
@@ -34,11 +35,11 @@ impl Check {
         if self.output == Format::Json {
             return match loaded {
                 Ok(loaded) => {
-                    println!("{}", diagnostic::json(&loaded.compiled.warnings));
+                    output::line(format_args!("{}", diagnostic::json(&loaded.compiled.warnings)))?;
                     Ok(())
                 }
                 Err(LoadError::Wrong { diagnostics, .. }) => {
-                    println!("{}", diagnostic::json(&diagnostics));
+                    output::line(format_args!("{}", diagnostic::json(&diagnostics)))?;
                     Err(CommandError::reported(Exit::Invalid))
                 }
                 Err(LoadError::Command(error)) => Err(error),
@@ -50,7 +51,7 @@ impl Check {
         let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
         let open =
             if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
-        println!("{} is valid: {} steps{open}", plan.name, plan.steps.len());
+        output::line(format_args!("{} is valid: {} steps{open}", plan.name, plan.steps.len()))?;
         Ok(())
     }
 }

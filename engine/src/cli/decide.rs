@@ -13,6 +13,7 @@ use super::error::{CommandError, Exit};
 use super::execute;
 use super::home::{Glance, Home, kept, run_id};
 use super::options::{Global, operator};
+use super::output;
 use crate::exec::inbox::{Decision, Inbox, Order};
 use crate::exec::journal::{Journal, JournalError};
 use crate::report::Silent;
@@ -61,11 +62,11 @@ impl About {
                 What::Retry => Order::Override { id: id.clone(), how: Override::Retry },
             };
             deliver(&Target { home: &home, run: &self.run, reason: self.reason.clone() }, order)?;
-            println!("recorded for {id}");
+            output::line(format_args!("recorded for {id}"))?;
         }
         let glance = home.glance(&run_id(&self.run)?)?;
         if glance.held.is_none() {
-            println!("go on with  {} resume {}", global.invocation().program, self.run);
+            output::line(format_args!("go on with  {} resume {}", global.invocation().program, self.run))?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Carries a run out in this process, whether it has just begun or is taken up again.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use futures_util::future::BoxFuture;
 use requorum_state::Store;
 use requorum_steps::capsule::Holder;
 use requorum_steps::world::Settings;
-use requorum_steps::{RunId, World};
+use requorum_steps::{HostName, RunId, World};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -95,7 +96,8 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let run = beginning.run.clone();
     let world = world(home, &run, site.site)?;
     let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
-    let epoch = prepare::next_epoch(&world, &plan, last, how.take_over).await;
+    let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
+    let prepare::Standing { epoch, give_way } = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
     let holder = holder(&world, &run, epoch);
     let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
     let by = format!("{}, pid {}", operator(), std::process::id());
@@ -127,7 +129,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
             return Err(refused(&findings));
         }
     }
-    if let Err(fault) = raise(&context, &mut journal, how.take_over).await {
+    if let Err(fault) = raise(&context, &mut journal, &give_way).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
             // The hosts that let this run in must not refuse the one that is at work.
@@ -195,8 +197,12 @@ pub fn give_back(
     Ok(())
 }
 
-async fn raise(context: &Context, journal: &mut Journal, take_over: bool) -> Result<(), requorum_steps::Fault> {
-    let events = prepare::raise_fences(context, take_over).await?;
+async fn raise(
+    context: &Context,
+    journal: &mut Journal,
+    give_way: &BTreeSet<HostName>,
+) -> Result<(), requorum_steps::Fault> {
+    let events = prepare::raise_fences(context, give_way).await?;
     journal.commit(events).map_err(|error| requorum_steps::Fault::failed(chain(&error)))
 }
 

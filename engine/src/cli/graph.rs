@@ -9,6 +9,7 @@ use requorum_steps::Danger;
 use super::error::CommandError;
 use super::load;
 use super::options::{Global, Inputs};
+use super::output;
 use crate::plan::Mode;
 use crate::plan::compiled::{Plan, Step};
 
@@ -46,14 +47,14 @@ impl Graph {
         let loaded = load::compiled(&self.plan, self.site.as_deref(), &self.inputs, Mode::Check)
             .map_err(|error| load::report(error, global.colour()))?;
         let plan = &loaded.compiled.plan;
-        print!(
+        output::print(format_args!(
             "{}",
             match self.output {
                 Form::Text => text(plan),
                 Form::Dot => dot(plan),
                 Form::Mermaid => mermaid(plan),
             }
-        );
+        ))?;
         Ok(())
     }
 }

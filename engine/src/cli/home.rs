@@ -15,9 +15,6 @@ use crate::exec::journal;
 use crate::plan::compiled::Plan;
 use crate::run::record::{Beginning, Ending, Event, Record};
 
-/// What a lock is taken as by those who only look whether somebody holds it.
-const LOOK: &str = "a look";
-
 /// The state directory.
 #[derive(Debug, Clone)]
 pub struct Home {
@@ -106,17 +103,7 @@ impl Home {
     /// Takes the lock of a cluster. The label says who holds it.
     pub fn lock(&self, cluster: &str, label: &str) -> Result<ClusterLock, CommandError> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        let mut taken = ClusterLock::acquire(&path, label);
-        for _ in 0..20 {
-            // Whoever only looks, or has just come or gone, is no holder to give way to.
-            match &taken {
-                Err(StoreError::Locked { by, .. }) if by.label.is_empty() || by.label == LOOK => {}
-                Ok(_) | Err(_) => break,
-            }
-            std::thread::sleep(std::time::Duration::from_millis(25));
-            taken = ClusterLock::acquire(&path, label);
-        }
-        taken.map_err(|error| match error {
+        ClusterLock::acquire(&path, label).map_err(|error| match error {
             StoreError::Locked { by, .. } => {
                 CommandError::new(Exit::Locked, format!("cluster `{cluster}` is held by {by}"))
                     .hint("watch it with `requorum runs logs`, or wait until it has ended")
@@ -155,10 +142,8 @@ impl Home {
     /// Says who holds a run of a cluster now.
     fn holder(&self, cluster: &str, id: &RunId) -> Option<String> {
         let path = self.root.join("locks").join(format!("{cluster}.lock"));
-        match ClusterLock::acquire(&path, LOOK) {
-            Err(StoreError::Locked { by, .. }) if by.to_string().contains(id.as_str()) => Some(by.to_string()),
-            Ok(_) | Err(_) => None,
-        }
+        let holder = ClusterLock::holder(&path).ok().flatten()?.to_string();
+        holder.contains(id.as_str()).then_some(holder)
     }
 
     /// Finds the run that is meant: the one named, or the only unfinished one.

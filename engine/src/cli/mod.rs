@@ -8,6 +8,7 @@ pub mod graph;
 pub mod home;
 pub mod load;
 pub mod options;
+pub mod output;
 pub mod plans;
 pub mod prepare;
 pub mod reference;
@@ -88,11 +89,11 @@ impl Command {
             Self::Retry(about) => about.run(global, What::Retry),
             Self::Plans(command) => command.run(),
             Self::Reference => {
-                print!("{}", reference::render());
+                output::print(format_args!("{}", reference::render()))?;
                 Ok(())
             }
             Self::Version => {
-                println!("requorum {}", env!("CARGO_PKG_VERSION"));
+                output::line(format_args!("requorum {}", env!("CARGO_PKG_VERSION")))?;
                 Ok(())
             }
         }

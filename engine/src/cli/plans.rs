@@ -10,6 +10,7 @@ use serde_json::json;
 use super::error::{CommandError, Exit};
 use super::load;
 use super::options::Format;
+use super::output;
 
 /// Shows the shipped plans, or copies one to adapt it
 #[derive(Debug, Args)]
@@ -44,8 +45,8 @@ impl Plans {
     /// Carries the command out.
     pub fn run(self) -> Result<(), CommandError> {
         match self.what {
-            What::List { output } => list(output),
-            What::Show { plan } => print!("{}", load::plan(&plan)?.text),
+            What::List { output } => list(output)?,
+            What::Show { plan } => output::print(format_args!("{}", load::plan(&plan)?.text))?,
             What::Copy { plan, to } => {
                 let source = load::plan(&plan)?;
                 let to =
@@ -55,27 +56,28 @@ impl Plans {
                         .hint("name a file that does not exist yet")
                 })?;
                 file.write_all(source.text.as_bytes())?;
-                println!("{}", to.display());
+                output::line(format_args!("{}", to.display()))?;
             }
         }
         Ok(())
     }
 }
 
-fn list(output: Format) {
+fn list(output: Format) -> Result<(), CommandError> {
     let plans: Vec<(String, String)> =
         requorum_plans::all().into_iter().map(|plan| (plan.name, title(plan.text))).collect();
     match output {
         Format::Json => {
             let plans: Vec<_> = plans.iter().map(|(name, title)| json!({ "name": name, "title": title })).collect();
-            println!("{}", json!(plans));
+            output::line(format_args!("{}", json!(plans)))?;
         }
         Format::Text => {
             for (name, title) in plans {
-                println!("{name:<28} {title}");
+                output::line(format_args!("{name:<28} {title}"))?;
             }
         }
     }
+    Ok(())
 }
 
 /// Returns the title of a shipped plan, whose `title` stands on a line of its own.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
 use requorum_steps::transport::etcd;
-use requorum_steps::{Fault, HostName, Observation, Seat, World, catalog};
+use requorum_steps::{Fault, FaultKind, HostName, Observation, RunId, Seat, World, catalog};
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
@@ -91,20 +91,47 @@ fn finding(check: &str, host: Option<HostName>, outcome: Result<Observation, Fau
     Finding { check: check.to_owned(), host, place: "before every run".to_owned(), holds, message: None, outcome }
 }
 
-/// Returns the epoch of a process that takes a run up: above all that the run had, above those of runs that are over, and
-/// above every other where another holder is pushed aside. A host that cannot be reached is met by the preflight.
-pub async fn next_epoch(world: &World, plan: &Plan, last: u64, take_over: bool) -> u64 {
+/// How a process stands towards the holders that the hosts have seen.
+#[derive(Debug)]
+pub struct Standing {
+    /// Its epoch: above all that the run had, and above those that give way to it.
+    pub epoch: u64,
+    /// The hosts whose fence gives way although the host does not know it.
+    pub give_way: BTreeSet<HostName>,
+}
+
+/// Looks at the fences before a run is taken up. A fence gives way if its run is over, also where only the state
+/// directory here knows that (`is_over`), or if another holder is pushed aside. A host that cannot be reached is met by the
+/// preflight.
+pub async fn stand(
+    world: &World,
+    plan: &Plan,
+    last: u64,
+    is_over: &dyn Fn(&RunId) -> bool,
+    take_over: bool,
+) -> Standing {
     let hosts = hosts_of(plan);
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
-    let passed = seen.into_iter().flatten().flatten().filter(|seen| seen.finished || take_over);
-    passed.map(|seen| seen.holder.epoch).chain([last]).max().unwrap_or(last) + 1
+    let mut standing = Standing { epoch: last, give_way: BTreeSet::new() };
+    for (host, seen) in hosts.iter().zip(seen) {
+        let Ok(Some(seen)) = seen else { continue };
+        let unknowing = !seen.finished && (take_over || is_over(&seen.holder.run));
+        if seen.finished || unknowing {
+            standing.epoch = standing.epoch.max(seen.holder.epoch);
+        }
+        if unknowing {
+            standing.give_way.insert(host.clone());
+        }
+    }
+    standing.epoch += 1;
+    standing
 }
 
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
-pub async fn raise_fences(context: &Context, take_over: bool) -> Result<Vec<Event>, Fault> {
+pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> Result<Vec<Event>, Fault> {
     let hosts = hosts_of(&context.plan);
     let raised = join_all(hosts.into_iter().map(|host| async move {
-        let outcome = context.world.raise_fence(&host, &context.holder, take_over).await;
+        let outcome = context.world.raise_fence(&host, &context.holder, give_way.contains(&host)).await;
         (host, outcome)
     }))
     .await;
@@ -112,7 +139,7 @@ pub async fn raise_fences(context: &Context, take_over: bool) -> Result<Vec<Even
     for (host, outcome) in raised {
         match outcome {
             Ok(()) => events.push(Event::Fence { host, unreachable: None }),
-            Err(fault) if fault.kind == requorum_steps::FaultKind::Fenced => return Err(fault.on(&host)),
+            Err(fault) if fault.kind == FaultKind::Fenced => return Err(fault.on(&host)),
             Err(fault) => events.push(Event::Fence { host, unreachable: Some(fault) }),
         }
     }
@@ -123,8 +150,13 @@ pub async fn raise_fences(context: &Context, take_over: bool) -> Result<Vec<Even
 pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
     let hosts = hosts_of(plan);
     let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
-    let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.err()?)));
+    let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()
+}
+
+/// A fence that another holder raised is not ours to lower.
+fn not_ours(fault: Fault) -> Result<(), Fault> {
+    if fault.kind == FaultKind::Fenced { Ok(()) } else { Err(fault) }
 }
 
 fn short(id: &str) -> &str {

@@ -11,16 +11,25 @@ pub fn render() -> String {
         "# Step reference\n\nGenerated from the catalog by `requorum reference`; do not edit. The common keys of steps and \
          checks are in [the plan language](language.md).\n\n## Actions\n",
     );
-    for kind in catalog::all().iter().filter(|kind| !kind.is_check()) {
-        one(&mut out, kind);
-    }
+    family(&mut out, |kind| !kind.is_check());
     out.push_str(
         "\n## Checks\n\nA check only looks. It stands in `preflight`, `require`, `verify`, `probe` or `wait.until`.\n",
     );
-    for kind in catalog::all().iter().filter(|kind| kind.is_check()) {
-        one(&mut out, kind);
-    }
+    family(&mut out, Kind::is_check);
     out
+}
+
+/// Renders an overview of some kinds, then each of them.
+fn family(out: &mut String, belongs: fn(&Kind) -> bool) {
+    let kinds = || catalog::all().iter().filter(|kind| belongs(kind));
+    out.push('\n');
+    for kind in kinds() {
+        // The anchor of a heading keeps letters, digits and `_`.
+        let _ = writeln!(out, "- [`{}`](#{}): {}", kind.name, kind.name.replace('.', ""), kind.summary);
+    }
+    for kind in kinds() {
+        one(out, kind);
+    }
 }
 
 fn one(out: &mut String, kind: &Kind) {
@@ -97,5 +106,70 @@ fn type_name(ty: Type) -> String {
         Type::Checks => "list of checks".to_owned(),
         Type::Expression => "expression".to_owned(),
         Type::Any => "anything".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+    use crate::plan::{Files, Given, Mode, Request, Source, compile, diagnostic};
+
+    fn page(path: &str) -> String {
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+    }
+
+    #[test]
+    fn the_reference_in_the_docs_is_the_one_of_this_catalog() {
+        // Not assert_eq: two texts of a thousand lines would bury what to do.
+        assert!(
+            page("docs/steps.md") == render(),
+            "docs/steps.md is not what the catalog says; write it anew with\n\n    \
+             cargo run -q -p requorum -- reference > docs/steps.md\n"
+        );
+    }
+
+    struct NoFiles;
+
+    impl Files for NoFiles {
+        fn read(&self, _: &Path) -> Result<String, String> {
+            Err("an example has no files".to_owned())
+        }
+    }
+
+    fn check(plan: &str, site: Option<&str>) {
+        let source = |name: &str, text: &str| Source { name: name.to_owned(), text: text.to_owned(), directory: None };
+        let (plan, site) = (source("plan", plan), site.map(|text| source("site", text)));
+        let request = Request {
+            plan: &plan,
+            site: site.as_ref(),
+            inputs: &Given::default(),
+            home: None,
+            files: &NoFiles,
+            mode: Mode::Check,
+            kinds: catalog::all(),
+        };
+        let found = compile(&request).map_or_else(|found| found, |compiled| compiled.warnings);
+        let sources: Vec<&Source> = std::iter::once(&plan).chain(&site).collect();
+        assert!(found.is_empty(), "{}\n{}", diagnostic::render(&found, &sources, false), plan.text);
+    }
+
+    #[test]
+    fn the_plans_and_sites_in_the_docs_pass_check() {
+        for path in ["docs/language.md", "README.md"] {
+            let text = page(path);
+            let blocks = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+            let blocks = blocks.filter(|block| block.starts_with("requorum: 1\n"));
+            let (sites, mut plans): (Vec<&str>, Vec<&str>) = blocks.partition(|block| block.contains("\nhosts:\n"));
+            assert!(!sites.is_empty(), "{path} shows no site");
+            let shipped = requorum_plans::all();
+            plans.extend(shipped.iter().map(|plan| plan.text));
+            for plan in plans {
+                check(plan, None);
+                check(plan, Some(sites[0]));
+            }
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::decide::{self, Target};
 use super::error::{CommandError, Exit};
 use super::home::{Glance, Home, run_id};
 use super::options::{Format, Global};
+use super::output;
 use crate::exec::inbox::Order;
 use crate::plan::compiled::Plan;
 use crate::report::{lines, summary};
@@ -66,14 +67,11 @@ impl Runs {
         match self.what {
             What::List { output } => list(&home, output),
             What::Show { run, output } => show(global, &find(&home, run.as_deref())?, output),
-            What::Logs { run, output } => {
-                logs(&find(&home, run.as_deref())?, output);
-                Ok(())
-            }
+            What::Logs { run, output } => logs(&find(&home, run.as_deref())?, output),
             What::Abort { run, reason } => {
                 let target = Target { home: &home, run: &run, reason };
                 decide::deliver(&target, Order::Abort)?;
-                println!("run {run} is given up; what it has done stays as it is");
+                output::line(format_args!("run {run} is given up; what it has done stays as it is"))?;
                 Ok(())
             }
         }
@@ -94,14 +92,14 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
     match output {
         Format::Json => {
             let runs: Vec<_> = glances.iter().map(about).collect();
-            println!("{}", json!(runs));
+            output::line(format_args!("{}", json!(runs)))?;
         }
         Format::Text => {
             for glance in &glances {
                 let (plan, cluster) = glance
                     .beginning()
                     .map_or(("never began", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
-                println!("{:<22} {:<12} {cluster:<16} {plan}", glance.id, glance.state());
+                output::line(format_args!("{:<22} {:<12} {cluster:<16} {plan}", glance.id, glance.state()))?;
             }
         }
     }
@@ -134,22 +132,25 @@ fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandE
         state.apply(record).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
     }
     match output {
-        Format::Json => println!("{}", show_json(glance, &state)),
+        Format::Json => output::line(format_args!("{}", show_json(glance, &state)))?,
         Format::Text => {
-            println!("run      {}\nstate    {}", glance.id, glance.state());
+            output::line(format_args!("run      {}\nstate    {}", glance.id, glance.state()))?;
             if let Some(holder) = &glance.held {
-                println!("held by  {holder}");
+                output::line(format_args!("held by  {holder}"))?;
             }
-            println!("plan     {}: {}", beginning.plan, beginning.title);
-            println!("cluster  {}", beginning.cluster);
+            output::line(format_args!("plan     {}: {}", beginning.plan, beginning.title))?;
+            output::line(format_args!("cluster  {}", beginning.cluster))?;
             if let Some(began) = state.began() {
-                println!("began    {}", began.strftime("%Y-%m-%d %H:%M:%SZ"));
+                output::line(format_args!("began    {}", began.strftime("%Y-%m-%d %H:%M:%SZ")))?;
             }
-            println!("with     requorum {}\n", beginning.version);
-            print!("{}", summary::table(&state));
+            output::line(format_args!("with     requorum {}\n", beginning.version))?;
+            output::print(format_args!("{}", summary::table(&state)))?;
             if glance.held.is_none() && glance.is_unfinished() {
                 let ending = glance.ending().unwrap_or(Ending::Interrupted);
-                print!("{}", summary::outcome(&state, glance.id.as_str(), ending, &global.invocation()));
+                output::print(format_args!(
+                    "{}",
+                    summary::outcome(&state, glance.id.as_str(), ending, &global.invocation())
+                ))?;
             }
         }
     }
@@ -177,17 +178,18 @@ fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
     about
 }
 
-fn logs(glance: &Glance, output: Format) {
+fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
     for record in &glance.records {
         match output {
-            Format::Json => println!("{}", json!(record)),
+            Format::Json => output::line(format_args!("{}", json!(record)))?,
             Format::Text => {
                 if let Some(line) = lines::line(record, took(glance, record)) {
-                    println!("{line}");
+                    output::line(format_args!("{line}"))?;
                 }
             }
         }
     }
+    Ok(())
 }
 
 /// Returns how long an item took, from its first start to this success.

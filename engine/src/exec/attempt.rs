@@ -80,7 +80,7 @@ impl Outcome {
 }
 
 /// How an attempt ended.
-#[expect(clippy::large_enum_variant, reason = "there is one for each attempt, and it is used at once")]
+#[expect(clippy::large_enum_variant, reason = "it lives only between two calls")]
 pub(super) enum Attempted {
     /// Nothing more is to be done here: it is verified, or in doubt.
     Settled,

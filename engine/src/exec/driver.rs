@@ -22,11 +22,11 @@ use super::reconcile::Reconciled;
 use super::signals::Stop;
 use crate::run::decide::{Act, decide, ending};
 use crate::run::record::{Ending, Event, ItemId, Verdict};
-use crate::run::state::{Phase, RunState};
+use crate::run::state::{Item, Phase, RunState};
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
 const REST: Duration = Duration::from_secs(3);
-/// How often the inbox is looked at.
+/// How often the inbox is looked at, and what rides along is made visible.
 const INBOX: Duration = Duration::from_millis(300);
 /// How often one process tries to learn what became of one item.
 const RECONCILES: u32 = 3;
@@ -149,9 +149,12 @@ impl Driver {
                     self.stop(Ended::Stopped(stop), "stopping: nothing new begins; once more to leave at once");
                 }
                 () = until(budget_ends) => self.stop(Ended::OutOfTime, "the time budget is over: nothing new begins"),
-                _ = tick.tick() => drop(self.take_decisions()?),
                 answer = ask(&mut self.setting.asker, self.journal.state()), if self.tasks.is_empty() => {
                     self.answer(answer)?;
+                }
+                _ = tick.tick() => {
+                    self.take_decisions()?;
+                    tokio::task::block_in_place(|| self.journal.settle())?;
                 }
             }
         }
@@ -371,7 +374,7 @@ impl Driver {
     }
 
     /// Looks again at what succeeded before this process and must still hold: something was put out of action, and a host
-    /// may have rebooted meanwhile. What the plan has since taken back itself is not looked at.
+    /// may have rebooted meanwhile. What the plan itself has since begun to take back is not looked at.
     async fn observe_again(&mut self) -> Result<(), JournalError> {
         let state = self.journal.state();
         let entries: Vec<Entry> = state
@@ -391,17 +394,16 @@ impl Driver {
     async fn has_lapsed(&self, entry: &Entry) -> Option<Event> {
         let kind = context::kind(&entry.step.kind).ok()?;
         let action = self.context.action(kind, &entry.item.args).ok()?;
-        if let Some((undo, args)) = action.undo(&entry.item.result) {
-            let state = self.journal.state();
-            let taken_back = state.items().any(|(id, item)| {
-                item.attempt > 0
-                    && item.args == args
-                    && id.item == entry.id.item
-                    && state.step(&id.step).is_some_and(|step| step.kind == undo)
-            });
-            if taken_back {
-                return None;
-            }
+        let state = self.journal.state();
+        let is_later =
+            |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
+        let ended = state.items().any(|(id, item)| {
+            id.item == entry.id.item
+                && is_later(item)
+                && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
+        });
+        if ended {
+            return None;
         }
         let reader = self.context.world.reader(entry.host());
         let evidence = match action.probe(&reader, &entry.item.before).await {

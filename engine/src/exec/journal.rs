@@ -46,6 +46,8 @@ pub struct Journal {
     state: RunState,
     epoch: u64,
     report: Arc<dyn Report>,
+    /// Whether records ride along that no barrier has covered yet. Until then others do not see them either.
+    loose: bool,
 }
 
 /// Reads the records of a store.
@@ -79,7 +81,7 @@ impl Journal {
         for record in records {
             state.apply(record)?;
         }
-        Ok(Self { store, state, epoch, report })
+        Ok(Self { store, state, epoch, report, loose: false })
     }
 
     /// Returns the state that the records fold to.
@@ -108,12 +110,22 @@ impl Journal {
                 return Err(JournalError::Sequence { stored, expected: record.seq });
             }
         }
+        self.loose |= !records.is_empty();
         if records.iter().any(|record| record.event.needs_barrier()) {
-            self.store.barrier()?;
+            self.settle()?;
         }
         for record in &records {
             self.state.apply(record)?;
             self.report.record(record, &self.state);
+        }
+        Ok(())
+    }
+
+    /// Makes durable what rides along, so that who looks at the run from outside sees it too.
+    pub fn settle(&mut self) -> Result<(), JournalError> {
+        if self.loose {
+            self.store.barrier()?;
+            self.loose = false;
         }
         Ok(())
     }

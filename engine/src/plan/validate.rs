@@ -3,7 +3,7 @@
 //! It is done twice with the same code: when the plan is compiled, with holes for what only the run can know, and again
 //! with the rendered arguments, just before a kind is made from them.
 
-use requorum_steps::{Arg, BadArgs, Kind, Rule, Site, Type, units};
+use requorum_steps::{Arg, BadArgs, Builtin, Kind, Make, Rule, Site, Type, units};
 use serde_json::{Map, Value};
 
 use super::diagnostic::nearest;
@@ -53,6 +53,7 @@ pub(super) fn arguments(kind: &Kind, args: &Value, site: Option<&Site>) -> Vec<B
     let mut walk = Walk { way: Vec::new(), found: Vec::new(), site };
     match args {
         Value::Null => walk.object(kind.name, kind.args, kind.rules, &Map::new()),
+        Value::Object(map) if matches!(kind.make, Make::Builtin(Builtin::Set)) => walk.names(map),
         Value::Object(map) => walk.object(kind.name, kind.args, kind.rules, map),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             walk.bad("wrong-type", format!("the arguments of `{}` have to be a map, not {}", kind.name, sort(args)));
@@ -99,6 +100,13 @@ impl Walk<'_> {
         }
     }
 
+    /// Any names with any values, which later steps can read.
+    fn names(&mut self, map: &Map<String, Value>) {
+        for (name, value) in map {
+            self.inside(Step::Key(name.clone()), |walk| walk.no_secret(name, value));
+        }
+    }
+
     fn unknown_argument(&mut self, what: &str, key: &str, args: &[Arg]) {
         let names: Vec<&str> = args.iter().map(|arg| arg.name).collect();
         let help = match nearest(key, names.iter().copied()) {
@@ -125,12 +133,16 @@ impl Walk<'_> {
 
     fn argument(&mut self, arg: &Arg, value: &Value) {
         if !arg.secret {
-            for name in placeholders_in(value) {
-                self.bad("secret-shown", format!("the secret `{name}` would be shown in `{}`", arg.name)).help =
-                    Some("give it to an argument that keeps secrets, such as `stdin` or `env` of a command".to_owned());
-            }
+            self.no_secret(arg.name, value);
         }
         self.value(arg.name, &arg.ty, value);
+    }
+
+    fn no_secret(&mut self, argument: &str, value: &Value) {
+        for name in placeholders_in(value) {
+            self.bad("secret-shown", format!("the secret `{name}` would be shown in `{argument}`")).help =
+                Some("give it to an argument that keeps secrets, such as `stdin` of a command".to_owned());
+        }
     }
 
     fn value(&mut self, name: &str, ty: &Type, value: &Value) {

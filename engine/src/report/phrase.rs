@@ -41,7 +41,7 @@ pub fn of(record: &Record) -> Option<Phrase> {
         Event::Began(beginning) => {
             (Tone::Plain, "began", format!("{} on cluster {}: {}", beginning.run, beginning.cluster, beginning.plan))
         }
-        Event::TakenUp { .. } if record.seq == 2 => return None,
+        Event::TakenUp { reason: None, .. } if record.seq == 2 => return None,
         Event::TakenUp { by, reason, .. } => {
             (Tone::Notice, "taken up", join(&[&format!("by {by}"), reason.as_deref().unwrap_or("")], ": "))
         }

@@ -74,7 +74,7 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
             Phase::Asked { evidence, lapsed: false } | Phase::InDoubt { why: evidence } => {
                 let _ = writeln!(text, "\n{id}: what became of it is not known\n  evidence  {evidence}");
                 field(&mut text, "host", host(state, &id));
-                let _ = writeln!(text, "  command   {}", item_command(item));
+                let _ = writeln!(text, "  command   {}", item.command);
                 let _ = writeln!(text, "  if it happened       {} skip {run} {id} --reason TEXT", calls.program);
                 let _ = writeln!(text, "  if it may run again  {} retry {run} {id} --reason TEXT", calls.program);
             }
@@ -100,8 +100,11 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
     }
     standing(&mut text, state, ending);
     if state.is_overridden() {
-        let _ =
-            writeln!(text, "\na person overrode a step of this run; `{} runs show {run}` says which", calls.program);
+        let _ = writeln!(
+            text,
+            "\na person overrode a step of this run; `{} runs logs {run}` says which, who and why",
+            calls.program
+        );
     }
     match ending {
         Ending::Failed => {
@@ -122,13 +125,6 @@ fn host<'a>(state: &'a RunState, id: &ItemId) -> Option<&'a str> {
     match state.subject(id)? {
         Subject::Host(name) => Some(name.as_str()),
         Subject::None | Subject::Value(_) => None,
-    }
-}
-
-fn item_command(item: &Item) -> String {
-    match &item.args {
-        serde_json::Value::Null => "not known".to_owned(),
-        args => args.get("run").and_then(|run| run.as_str()).map_or_else(|| args.to_string(), str::to_owned),
     }
 }
 

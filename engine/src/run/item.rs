@@ -164,6 +164,8 @@ pub struct Item {
     pub attempt: u32,
     /// The rendered arguments of the latest attempt.
     pub args: Value,
+    /// The command or call of the latest attempt, for a person.
+    pub command: String,
     /// What the latest attempt's action saw before it acted.
     pub before: Value,
     /// What it returned.
@@ -188,6 +190,7 @@ impl Item {
             phase: Phase::Pending,
             attempt: 0,
             args: Value::Null,
+            command: String::new(),
             before: Value::Null,
             result: Value::Null,
             outputs: Map::new(),
@@ -265,9 +268,12 @@ pub(super) fn transition(item: &mut Item, record: &Record, effect: Effect) -> Re
             item.fault = None;
             P::Acted
         }
-        (Event::Started { attempt, args, before, .. }, phase) if may_act(phase, effect) && *attempt > item.attempt => {
+        (Event::Started { attempt, args, before, command, .. }, phase)
+            if may_act(phase, effect) && *attempt > item.attempt =>
+        {
             item.attempt = *attempt;
             item.args = args.clone();
+            item.command.clone_from(command);
             item.found = false;
             item.before = before.clone();
             item.fault = None;

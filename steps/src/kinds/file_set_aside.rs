@@ -140,6 +140,11 @@ impl Action for SetAside {
         Ok(self.result(&shell::run(writer, script).await?))
     }
 
+    /// Where nothing was there, the place is free for whatever the plan does next.
+    fn ended_by(&self, result: &Value, kind: &str, args: &Value) -> bool {
+        result["aside"].is_null() || (kind == "file.restore_aside" && args["path"] == self.path.as_str())
+    }
+
     fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
         Some(match result["aside"].as_str() {
             Some(aside) => ("file.restore_aside", json!({ "path": self.path, "aside": aside })),

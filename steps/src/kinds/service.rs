@@ -269,6 +269,11 @@ impl Action for Act {
         Ok(self.result(answer.get("changed") != "false", answer.get("state")))
     }
 
+    /// A stopped service is started by the plan itself, also one that was found stopped.
+    fn ended_by(&self, _: &Value, kind: &str, args: &Value) -> bool {
+        matches!(kind, "service.start" | "service.restart") && args["service"] == self.service.as_str()
+    }
+
     fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
         let changed = result["changed"] != Value::Bool(false);
         Some(match self.verb {

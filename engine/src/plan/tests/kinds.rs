@@ -87,7 +87,7 @@ pub const ALL: &[&Kind] = &[
     &check("service.active", Seat::Host, SERVICE),
     &Kind { args: SERVICE, ..action("service.start", Seat::Host, Effect::Probed) },
     &Kind { args: SERVICE, ..action("service.stop", Seat::Host, Effect::Probed) },
-    &builtin("set.values", Builtin::Set, &[Arg::optional("values", Type::Map(&Type::Any), "The values.")]),
+    &builtin("set.values", Builtin::Set, &[]),
     &check(
         "ssh.check",
         Seat::Host,
