@@ -114,12 +114,7 @@ impl StoreError {
         match self {
             Self::Locked { .. } => "wait until that process has ended, or end it; the lock is released with it".into(),
             Self::Exists { .. } => "resume that run, or begin a new one".into(),
-            Self::Missing { path } => {
-                format!(
-                    "check the name of the run and the state directory; nothing was executed from {}",
-                    path.display()
-                )
-            }
+            Self::Missing { .. } => "check the name of the run and the state directory".into(),
             Self::Damaged { hint, .. } => hint.clone(),
             Self::Newer { .. } => "use the version that began the run, or a newer one".into(),
             Self::Full { path } => {

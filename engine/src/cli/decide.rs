@@ -10,6 +10,7 @@ use clap::Args;
 use requorum_steps::{ItemKey, StepId};
 
 use super::error::{CommandError, Exit};
+use super::execute;
 use super::home::{Glance, Home, kept, run_id};
 use super::options::{Global, operator};
 use super::output;
@@ -155,9 +156,11 @@ fn write(home: &Home, glance: &Glance, decision: &Decision) -> Result<(), Comman
     let Some(Event::Began(beginning)) = records.first().map(|record| &record.event) else {
         return Err(CommandError::new(Exit::Internal, "the run never began"));
     };
-    let (plan, _) = kept(store.as_ref(), beginning)?;
+    let beginning = beginning.as_ref().clone();
+    let (plan, site) = kept(store.as_ref(), &beginning)?;
+    let plan = Arc::new(plan);
     let epoch = records.last().map_or(0, |record| record.epoch);
-    let mut journal = Journal::new(store, Arc::new(plan), &records, epoch, Arc::new(Silent))?;
+    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::new(Silent))?;
     let mut events = Vec::new();
     match decision.event() {
         Some(event) => events.push(event),
@@ -165,8 +168,14 @@ fn write(home: &Home, glance: &Glance, decision: &Decision) -> Result<(), Comman
             .push(Event::Ended { ending: Ending::Aborted, reason: format!("by {}: {}", decision.by, decision.reason) }),
     }
     journal.commit(events).map_err(|error| match error {
-        JournalError::State(error) => CommandError::new(Exit::Usage, format!("this cannot be decided now: {error}"))
-            .hint(format!("`requorum runs show {}` tells how the run stands", glance.id)),
-        other => other.into(),
-    })
+        JournalError::State(error) => {
+            CommandError::new(Exit::Usage, format!("this cannot be decided now: {}", error.refusal()))
+                .hint(format!("`requorum runs show {}` tells how the run stands", glance.id))
+        }
+        other => CommandError::from(other),
+    })?;
+    if decision.order == Order::Abort {
+        execute::give_back(home, &beginning, journal.state(), site, &records)?;
+    }
+    Ok(())
 }

@@ -20,6 +20,7 @@ use super::options::{Global, operator};
 use super::prepare;
 use crate::exec::context::Context;
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
+use crate::exec::give_up::stop_what_runs;
 use crate::exec::inbox::Inbox;
 use crate::exec::journal::Journal;
 use crate::exec::secrets::Secrets;
@@ -69,12 +70,19 @@ pub struct How {
 
 /// Carries the run out and says how the command ends.
 pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(carry_out(global, home, execution));
+    // A read that hangs must not keep the process: what it was for has been given up.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| CommandError::new(Exit::Internal, format!("the runtime cannot start: {error}")))?;
-    runtime.block_on(carry_out(global, home, execution))
+        .map_err(|error| CommandError::new(Exit::Internal, format!("the runtime cannot start: {error}")))
 }
 
 async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
@@ -130,7 +138,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
             // The hosts that let this run in must not refuse the one that is at work.
-            prepare::lower_fences(&context).await;
+            lower(&context).await;
         }
         journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
         report.close();
@@ -152,14 +160,50 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
             return Err(error.into());
         }
     };
-    if matches!(ended, Ended::Settled(ending) if ending.is_final()) {
-        prepare::lower_fences(&context).await;
+    if matches!(ended, Ended::Settled(ending) if ending.is_final()) && !driver.may_still_run() {
+        lower(&context).await;
     }
     report.close();
     let outcome = finish.outcome(driver.state(), ended);
     drop(driver);
     context.world.close().await;
     outcome
+}
+
+async fn lower(context: &Context) {
+    for complaint in prepare::lower_fences(&context.world, &context.plan, &context.holder).await {
+        context.report.say(&complaint);
+    }
+}
+
+/// Gives the cluster back that a run held which is given up while no process works on it: what it left running is stopped,
+/// and its fences are lowered, which would refuse the next run.
+pub fn give_back(
+    home: &Home,
+    beginning: &Beginning,
+    state: &RunState,
+    site: KeptSite,
+    records: &[Record],
+) -> Result<(), CommandError> {
+    let last = records.iter().rev().find_map(|record| match &record.event {
+        Event::TakenUp { token, .. } => Some((record.epoch, token.clone())),
+        _ => None,
+    });
+    let Some((epoch, token)) = last else { return Ok(()) };
+    let world = world(home, &beginning.run, site.site)?;
+    let mut holder = holder(&world, &beginning.run, epoch);
+    holder.token = token;
+    runtime()?.block_on(async {
+        let mut complaints = stop_what_runs(&world, state, &beginning.run).await;
+        if complaints.is_empty() {
+            complaints = prepare::lower_fences(&world, state.plan(), &holder).await;
+        }
+        for complaint in complaints {
+            eprintln!("{complaint}");
+        }
+        world.close().await;
+    });
+    Ok(())
 }
 
 async fn raise(

@@ -112,14 +112,21 @@ impl Home {
         })
     }
 
-    /// Looks at all runs, newest first, without taking any lock. What cannot be read is left out.
+    /// Looks at all runs, newest first, without taking any lock. What cannot be read is told on standard error.
     pub fn glance_all(&self) -> Result<Vec<Glance>, CommandError> {
         let mut names: Vec<String> = fs::read_dir(self.root.join("runs"))?
             .flatten()
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
         names.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(names.into_iter().filter_map(|name| self.glance(&RunId::new(name).ok()?).ok()).collect())
+        let mut glances = Vec::new();
+        for id in names.into_iter().filter_map(|name| RunId::new(name).ok()) {
+            match self.glance(&id) {
+                Ok(glance) => glances.push(glance),
+                Err(error) => eprintln!("warning: run {id} cannot be read: {}", error.message),
+            }
+        }
+        Ok(glances)
     }
 
     /// Looks at one run without taking any lock.
@@ -129,7 +136,15 @@ impl Home {
             return Err(CommandError::new(Exit::Usage, format!("there is no run `{id}`"))
                 .hint("`requorum runs list` shows the runs there are"));
         }
-        let lines = witness::read_lines(&Layout::of(&directory).witness())?;
+        let layout = Layout::of(&directory);
+        let lines = match witness::read_lines(&layout.witness()) {
+            // The store is the truth: opening it writes the events anew.
+            Err(StoreError::Missing { .. }) if layout.store().is_dir() => {
+                drop(SledStore::open(&directory)?);
+                witness::read_lines(&layout.witness())?
+            }
+            lines => lines?,
+        };
         let records: Result<Vec<Record>, _> = lines.iter().map(|line| serde_json::from_str(line)).collect();
         let records = records.map_err(|error| {
             CommandError::new(Exit::Internal, format!("the events of run `{id}` cannot be read: {error}"))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
+use requorum_steps::capsule::Holder;
 use requorum_steps::transport::etcd;
 use requorum_steps::{Fault, FaultKind, HostName, Observation, RunId, Seat, World, catalog};
 
@@ -145,19 +146,12 @@ pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> R
     Ok(events)
 }
 
-/// Lowers the fences of a run that is over. A host that cannot be reached keeps it, marked with a run that has ended here.
-pub async fn lower_fences(context: &Context) {
-    let hosts = hosts_of(&context.plan);
-    let lowered = join_all(hosts.into_iter().map(|host| async move {
-        let outcome = context.world.lower_fence(&host, &context.holder).await;
-        (host, outcome)
-    }))
-    .await;
-    for (host, outcome) in lowered {
-        if let Err(fault) = outcome.or_else(not_ours) {
-            context.report.say(&format!("the fence on {host} could not be lowered: {fault}"));
-        }
-    }
+/// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
+pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
+    let hosts = hosts_of(plan);
+    let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
+    let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
+    failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()
 }
 
 /// A fence that another holder raised is not ours to lower.

@@ -22,7 +22,7 @@ use crate::run::state::nothing_was_done;
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How long a command may take to end after it was told to.
-const GRACE: Duration = Duration::from_secs(10);
+pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// Events to commit, and who waits for it.
 pub struct Request {
@@ -269,8 +269,12 @@ impl Work<'_> {
         if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
             return Outcome::of(outcome);
         }
-        let late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
+        let preview = action.preview(&writer.reader());
+        let mut late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
+            .seen("it was stopped, and nothing of it runs any more")
+            .during(phrase::first_line(&preview.command))
             .hint("raise `timeout` of the step if it needs longer");
+        late.place.host = self.entry.host().cloned();
         if !action.contained() {
             return self.stop_call(action, late, before).await;
         }
@@ -347,7 +351,7 @@ impl Work<'_> {
                     place: self.entry.step.place.clone(),
                     holds: false,
                     message: None,
-                    outcome: Err(context::bad_template(&error)),
+                    outcome: Err(Fault::failed(format!("it cannot be computed: {error}"))),
                 }),
             }
         }

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Desk, Request, Stopping, Work};
 use super::context::{self, Context, Entry};
+use super::give_up::stop_what_runs;
 use super::inbox::{Inbox, Order};
 use super::journal::{Journal, JournalError};
 use super::reconcile::Reconciled;
@@ -91,6 +92,7 @@ pub struct Driver {
     reconciles: HashMap<ItemId, u32>,
     stopping: Option<Ended>,
     aborted: Option<Abort>,
+    unstopped: bool,
 }
 
 /// A person gave the run up.
@@ -118,6 +120,7 @@ impl Driver {
             reconciles: HashMap::new(),
             stopping: None,
             aborted: None,
+            unstopped: false,
         }
     }
 
@@ -159,7 +162,19 @@ impl Driver {
             }
         }
         self.come_to_rest().await?;
+        if self.aborted.is_some() {
+            for complaint in stop_what_runs(&self.context.world, self.journal.state(), &self.context.holder.run).await {
+                self.context.report.say(&complaint);
+                self.unstopped = true;
+            }
+        }
         self.end()
+    }
+
+    /// Says whether something of a run that was given up may still be running, so that the cluster is not free.
+    #[must_use]
+    pub fn may_still_run(&self) -> bool {
+        self.unstopped
     }
 
     /// Begins what the state asks for.
@@ -338,7 +353,7 @@ impl Driver {
             match self.journal.commit(vec![event]) {
                 Ok(()) => self.setting.inbox.taken(&path),
                 Err(JournalError::State(error)) => {
-                    self.setting.inbox.refuse(&path, &error.to_string());
+                    self.setting.inbox.refuse(&path, &error.refusal());
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -386,14 +401,29 @@ impl Driver {
             })
             .filter_map(|(id, _)| Entry::of(&self.context, state, &id))
             .collect();
-        let looks = entries.iter().map(|entry| self.has_lapsed(entry));
-        let lapsed: Vec<Event> = join_all(looks).await.into_iter().flatten().collect();
+        let looks = join_all(entries.iter().map(|entry| self.has_lapsed(entry))).await;
+        let mut lapsed = Vec::new();
+        for (entry, look) in entries.iter().zip(looks) {
+            match look {
+                Ok(event) => lapsed.extend(event),
+                // What cannot be seen is not known to have lapsed; and nothing may rely on it.
+                Err(fault) => self.stop(
+                    Ended::Settled(Ending::NeedsPerson),
+                    &format!(
+                        "whether `{}` still holds cannot be seen, and later steps rely on it: {}; make it reachable, then \
+                         resume",
+                        entry.id,
+                        crate::report::phrase::fault_line(&fault)
+                    ),
+                ),
+            }
+        }
         if lapsed.is_empty() { Ok(()) } else { self.journal.commit(lapsed) }
     }
 
-    async fn has_lapsed(&self, entry: &Entry) -> Option<Event> {
-        let kind = context::kind(&entry.step.kind).ok()?;
-        let action = self.context.action(kind, &entry.item.args).ok()?;
+    async fn has_lapsed(&self, entry: &Entry) -> Result<Option<Event>, Fault> {
+        let kind = context::kind(&entry.step.kind)?;
+        let action = self.context.action(kind, &entry.item.args)?;
         let state = self.journal.state();
         let is_later =
             |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
@@ -403,15 +433,14 @@ impl Driver {
                 && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
         });
         if ended {
-            return None;
+            return Ok(None);
         }
         let reader = self.context.world.reader(entry.host());
-        let evidence = match action.probe(&reader, &entry.item.before).await {
-            Ok(Probe::Yes { .. }) => return None,
-            Ok(Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence }) => evidence,
-            Err(fault) => crate::report::phrase::fault_line(&fault),
+        let evidence = match action.probe(&reader, &entry.item.before).await? {
+            Probe::Yes { .. } => return Ok(None),
+            Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence } => evidence,
         };
-        Some(Event::Lapsed { id: entry.id.clone(), evidence })
+        Ok(Some(Event::Lapsed { id: entry.id.clone(), evidence }))
     }
 }
 

@@ -106,6 +106,11 @@ pub fn of(record: &Record) -> Option<Phrase> {
 pub fn fault_line(fault: &Fault) -> String {
     let host = fault.place.host.as_ref().map(|host| format!("on {host}")).unwrap_or_default();
     let seen = fault.seen.as_deref().map(first_line).unwrap_or_default();
+    // What was seen often begins with what went wrong.
+    let seen = match seen.split_once(": ") {
+        Some((again, rest)) if fault.what.ends_with(again) => rest,
+        Some(_) | None => seen,
+    };
     let what = join(&[&fault.what, &host], " ");
     join(&[&what, seen], ": ")
 }

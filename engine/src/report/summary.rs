@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use requorum_steps::{Danger, Fault};
 
 use super::phrase;
+use crate::plan::compiled::Subject;
 use crate::run::record::{Ending, Finding, ItemId};
 use crate::run::state::{Item, Phase, RunState};
 
@@ -58,15 +59,24 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
     for (id, item) in state.items() {
         match &item.phase {
             Phase::Failed { fault } => fault_block(&mut text, &format!("{id} failed"), fault),
-            Phase::Blocked { findings } => finding_block(&mut text, &format!("{id} may not start"), findings),
-            Phase::VerifyFailed { findings } => {
-                finding_block(&mut text, &format!("{id} acted, but is not as it should be"), findings);
+            Phase::Blocked { findings } => {
+                finding_block(&mut text, &format!("{id} may not start (a resume looks again)"), findings);
             }
-            Phase::Asked { evidence } | Phase::InDoubt { why: evidence } => {
+            Phase::VerifyFailed { findings } => {
+                let title = format!("{id} acted, but is not as it should be (a resume looks again first)");
+                finding_block(&mut text, &title, findings);
+            }
+            Phase::Asked { evidence, lapsed: true } => {
+                let _ = writeln!(text, "\n{id} was done, but that no longer holds\n  evidence  {evidence}");
+                let _ = writeln!(text, "  to do it again       {} retry {run} {id} --reason TEXT", calls.program);
+                let _ = writeln!(text, "  if it is right so    {} skip {run} {id} --reason TEXT", calls.program);
+            }
+            Phase::Asked { evidence, lapsed: false } | Phase::InDoubt { why: evidence } => {
                 let _ = writeln!(text, "\n{id}: what became of it is not known\n  evidence  {evidence}");
+                field(&mut text, "host", host(state, &id));
                 let _ = writeln!(text, "  command   {}", item.command);
-                let _ = writeln!(text, "  if it happened      {} skip {run} {} --reason TEXT", calls.program, id);
-                let _ = writeln!(text, "  if it may run again {} retry {run} {} --reason TEXT", calls.program, id);
+                let _ = writeln!(text, "  if it happened       {} skip {run} {id} --reason TEXT", calls.program);
+                let _ = writeln!(text, "  if it may run again  {} retry {run} {id} --reason TEXT", calls.program);
             }
             Phase::GateOpen { message } => {
                 let _ = writeln!(text, "\n{id} asks: {message}");
@@ -75,6 +85,7 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
             }
             Phase::Rejected { reason } => {
                 let _ = writeln!(text, "\n{id} was rejected: {reason}");
+                let _ = writeln!(text, "  to be asked again  {} retry {run} {id} --reason TEXT", calls.program);
             }
             Phase::Pending
             | Phase::Ready
@@ -101,10 +112,20 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
         }
         Ending::Interrupted | Ending::NeedsPerson => {
             let _ = writeln!(text, "\ngo on with  {} resume {run}", calls.program);
+            if state.items().any(|(_, item)| matches!(item.phase, Phase::Failed { .. })) {
+                let _ = writeln!(text, "            (what failed is tried again only with --retry-failed)");
+            }
         }
         Ending::Done | Ending::Refused | Ending::Aborted => {}
     }
     text
+}
+
+fn host<'a>(state: &'a RunState, id: &ItemId) -> Option<&'a str> {
+    match state.subject(id)? {
+        Subject::Host(name) => Some(name.as_str()),
+        Subject::None | Subject::Value(_) => None,
+    }
 }
 
 /// Says which steps that a cluster notices are done, and which are not.
@@ -112,19 +133,25 @@ fn standing(text: &mut String, state: &RunState, ending: Ending) {
     if matches!(ending, Ending::Done | Ending::Refused) {
         return;
     }
-    let mut done = Vec::new();
-    let mut open = Vec::new();
+    let (mut done, mut perhaps, mut open) = (Vec::new(), Vec::new(), Vec::new());
     for step in &state.plan().steps {
         for (id, item) in state.items_of(&step.id) {
-            if matches!(item.phase, Phase::Succeeded | Phase::Satisfied) && step.danger > Danger::Safe {
-                done.push(id.to_string());
-            } else if !item.phase.is_done() {
+            match item.phase.may_have_acted() {
+                Some(true) if step.danger > Danger::Safe => done.push(id.to_string()),
+                Some(false) if step.danger > Danger::Safe => perhaps.push(id.to_string()),
+                Some(_) | None => {}
+            }
+            if !item.phase.is_done() {
                 open.push(format!("{id} ({})", item.phase.word()));
             }
         }
     }
     let list = |items: Vec<String>| if items.is_empty() { "nothing".to_owned() } else { items.join(", ") };
-    let _ = writeln!(text, "\nhow things stand\n  in effect  {}\n  not done   {}", list(done), list(open));
+    let _ = writeln!(text, "\nhow things stand\n  in effect  {}", list(done));
+    if !perhaps.is_empty() {
+        let _ = writeln!(text, "  perhaps    {} (wholly, in part, or not at all)", list(perhaps));
+    }
+    let _ = writeln!(text, "  not done   {}", list(open));
     for (id, item) in state.items() {
         if let Some(aside) = item.result.get("aside").and_then(|aside| aside.as_str()) {
             let _ = writeln!(text, "  set aside  {aside} ({id})");
@@ -160,7 +187,7 @@ pub fn failed_check(text: &mut String, finding: &Finding) {
             field(text, "seen", Some(&observation.seen));
         }
         Err(fault) => {
-            field(text, "could not be seen", Some(&fault.what));
+            field(text, "trouble", Some(&fault.what));
             field(text, "expected", fault.expected.as_deref());
             field(text, "seen", fault.seen.as_deref());
             field(text, "command", fault.place.command.as_deref());

@@ -32,6 +32,8 @@ pub enum Phase {
     Asked {
         /// The evidence.
         evidence: String,
+        /// Whether it had succeeded and no longer holds; else the outcome of its attempt is not known.
+        lapsed: bool,
     },
     /// It acted and is to be verified.
     Acted,
@@ -106,6 +108,26 @@ impl Phase {
             | Self::Satisfied
             | Self::Skipped
             | Self::Forced => false,
+        }
+    }
+
+    /// Says whether it has acted: `Some(false)` where it may have, `None` where it surely has not in this run, or a person
+    /// answers for it.
+    #[must_use]
+    pub fn may_have_acted(&self) -> Option<bool> {
+        match self {
+            Self::Succeeded | Self::Satisfied | Self::Acted | Self::VerifyFailed { .. } => Some(true),
+            Self::Started | Self::InDoubt { .. } | Self::Asked { .. } => Some(false),
+            Self::Failed { fault } if !nothing_was_done(fault) => Some(false),
+            Self::Pending
+            | Self::Ready
+            | Self::GateOpen { .. }
+            | Self::Approved
+            | Self::Skipped
+            | Self::Forced
+            | Self::Failed { .. }
+            | Self::Blocked { .. }
+            | Self::Rejected { .. } => None,
         }
     }
 
@@ -282,9 +304,11 @@ pub(super) fn transition(item: &mut Item, record: &Record, effect: Effect) -> Re
         (Event::Reconciled { verdict, evidence, .. }, P::InDoubt { .. }) => match verdict {
             Verdict::Adopt | Verdict::Reattach | Verdict::Launch => P::Started,
             Verdict::Repeat => item.may_start(),
-            Verdict::Ask => P::Asked { evidence: evidence.clone() },
+            Verdict::Ask => P::Asked { evidence: evidence.clone(), lapsed: false },
         },
-        (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => P::Asked { evidence: evidence.clone() },
+        (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => {
+            P::Asked { evidence: evidence.clone(), lapsed: true }
+        }
         (Event::VerifyFailed { findings, .. }, P::Acted) => P::VerifyFailed { findings: findings.clone() },
         (Event::Succeeded { outputs, .. }, P::Acted) => {
             item.outputs = outputs.clone();

@@ -50,6 +50,20 @@ pub enum StateError {
     },
 }
 
+impl StateError {
+    /// Says it to the person whose decision it refuses.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        match self {
+            Self::Illegal { id, phase, event, .. } => {
+                format!("`{id}` is {phase}, which does not fit this decision ({event})")
+            }
+            Self::Unknown { id, .. } => format!("the plan of this run has no `{id}`"),
+            Self::Order { .. } => self.to_string(),
+        }
+    }
+}
+
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunState {

@@ -79,7 +79,7 @@ pub enum SnapshotError {
 ///
 /// It blocks and takes about as long as `sha256sum`: call it from `spawn_blocking`.
 pub fn verify(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let size = file.metadata()?.len();
     let has_trailer = match size % SECTOR {
         0 if size > 0 => false,
@@ -101,9 +101,17 @@ pub fn verify(path: &Path) -> Result<SnapshotFacts, SnapshotError> {
 /// Returns the version of the cluster in a snapshot, `major.minor`, without reading all of it: nothing is said of whether it
 /// is whole. `None`: it was taken before the cluster had agreed on one.
 pub fn version(path: &Path) -> Result<Option<String>, SnapshotError> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     let size = file.metadata()?.len();
     facts::version(&file, size - size % SECTOR)
+}
+
+/// Opens a regular file. To open anything else could wait for ever, as a pipe does for who writes to it.
+fn open(path: &Path) -> Result<File, SnapshotError> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file").into());
+    }
+    Ok(File::open(path)?)
 }
 
 /// Compares the hash at the end, if there is one, and returns the hash of the whole file.

@@ -91,7 +91,7 @@ fn drive(case: &Case, crashes: &[(usize, bool)]) -> (World, RunState) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn a_run_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(case in cases()) {
