@@ -51,7 +51,7 @@ fn a_rejected_gate_stops_what_comes_after_it() {
 fn a_confirmation_before_a_step_is_a_gate_and_a_live_run_takes_the_answer() {
     let desk = Desk::steps(
         r#"  - id: long
-    command.run: { run: "until [ -e go ]; do sleep 0.05; done" }
+    command.run: { run: "until [ -e go -o ! -d $HOME ]; do sleep 0.05; done" }
   - id: asked
     confirm: Shall I?
     command.run: { run: "echo asked >>ran" }

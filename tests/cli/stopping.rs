@@ -2,9 +2,9 @@
 
 use super::Desk;
 
-/// A command that ends when it is let, and must be done once only.
+/// A command that ends when it is let (or when its home is gone, with a test that failed), and must be done once only.
 const LONG: &str = r#"  - id: long
-    command.run: { run: "echo began >>ran; until [ -e go ]; do sleep 0.05; done; echo ended >>ran; echo said" }
+    command.run: { run: "echo began >>ran; until [ -e go -o ! -d $HOME ]; do sleep 0.05; done; echo ended >>ran; echo said" }
     outputs: { said: "{{ result.stdout }}" }
   - id: after
     needs: [long]

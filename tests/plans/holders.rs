@@ -11,7 +11,7 @@ fn plan(laptop: &Laptop, go: &str) -> String {
         "hold.yaml",
         &format!(
             "requorum: 1\nname: hold\ninputs: {{ word: {{ type: string }} }}\nsteps:\n  - id: hold\n    on: \"{{{{ site.hosts | role('etcd') \
-             }}}}\"\n    ssh.run: {{ run: 'echo {{{{ inputs.word }}}} >>{go}.ran; until [ -e {go} ]; do sleep 0.05; done' }}\n"
+             }}}}\"\n    ssh.run: {{ run: 'echo {{{{ inputs.word }}}} >>{go}.ran; until [ -e {go} -o ! -e {go}.ran ]; do sleep 0.05; done' }}\n"
         ),
     )
 }
