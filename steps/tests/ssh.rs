@@ -95,7 +95,8 @@ async fn files_are_read_whole_or_not_at_all() {
     for before in ["", "h:"] {
         assert_eq!(reader.read(&format!("{before}{fits}")).await.unwrap().len(), 1 << 20);
         assert_eq!(reader.read(&format!("{before}{too_large}")).await.unwrap_err().kind, FaultKind::Refused);
-        let fault = reader.read(&format!("{before}/nonexistent")).await.unwrap_err();
+        let absent = sshd.path("absent").display().to_string();
+        let fault = reader.read(&format!("{before}{absent}")).await.unwrap_err();
         assert!(fault.seen.unwrap().contains("No such file"));
     }
     assert!(reader.read("other:/etc/hosts").await.unwrap_err().what.contains("no host `other`"));
