@@ -175,6 +175,7 @@ fn begin(
         steps: plan.steps.iter().map(|step| (step.id.clone(), step.items.as_ref().map_or(0, Vec::len))).collect(),
         parallel,
         revert,
+        rolls_back: None,
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
     store.append(&journal::line(&record)?)?;

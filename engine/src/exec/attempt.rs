@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use requorum_steps::capsule::CapsuleState;
+use requorum_steps::crossing::crossing;
 use requorum_steps::{Action, AttemptId, Effect, Fault, FaultKind, Kind, Make, Probe, Seat};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -266,7 +267,9 @@ impl Work<'_> {
         let attempt = self.context.attempt(&self.entry.id, number);
         let writer = self.context.world.writer(self.entry.host(), attempt.clone(), self.context.holder.clone());
         let bound = self.entry.step.timeout.unwrap_or(DEFAULT_TIMEOUT);
+        crossing(|| format!("before act {}", attempt.directory()));
         if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
+            crossing(|| format!("after act {}", attempt.directory()));
             return Outcome::of(outcome);
         }
         let preview = action.preview(&writer.reader());

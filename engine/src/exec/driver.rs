@@ -481,6 +481,9 @@ fn begins_something(event: &Event) -> bool {
         | Event::VerifyFailed { .. }
         | Event::Succeeded { .. }
         | Event::Overridden { .. }
+        | Event::Amended { .. }
+        | Event::SiteChanged { .. }
+        | Event::Committed { .. }
         | Event::Ended { .. } => false,
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use requorum_state::{Store, StoreError};
+use requorum_steps::crossing::crossing;
 
 use super::clock;
 use crate::plan::compiled::Plan;
@@ -105,14 +106,18 @@ impl Journal {
             (next..).zip(events).map(|(seq, event)| Record { seq, at, epoch: self.epoch, event }).collect();
         self.state.admits(&records)?;
         for record in &records {
+            cross("before append", record);
             let stored = self.store.append(&line(record)?)?;
+            cross("after append", record);
             if stored != record.seq {
                 return Err(JournalError::Sequence { stored, expected: record.seq });
             }
         }
         self.loose |= !records.is_empty();
-        if records.iter().any(|record| record.event.needs_barrier()) {
+        if let Some(record) = records.iter().find(|record| record.event.needs_barrier()) {
+            cross("before barrier", record);
             self.settle()?;
+            cross("after barrier", record);
         }
         for record in &records {
             self.state.apply(record)?;
@@ -129,4 +134,12 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// Marks a place in the life of a record; see [`crossing`].
+fn cross(place: &str, record: &Record) {
+    crossing(|| match record.event.item() {
+        Some(id) => format!("{place} {} {id}", record.event.name()),
+        None => format!("{place} {}", record.event.name()),
+    });
 }

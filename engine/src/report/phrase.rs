@@ -86,6 +86,16 @@ pub fn of(record: &Record) -> Option<Phrase> {
             };
             (Tone::Notice, verb, format!("by {by}: {reason}"))
         }
+        Event::Amended { by, reason, changes, .. } => {
+            (Tone::Notice, "amended", format!("by {by}: {reason}: {}", changes.join("; ")))
+        }
+        Event::SiteChanged { by, reason, changes, .. } => {
+            (Tone::Notice, "site changed", format!("by {by}: {reason}: {}", changes.join("; ")))
+        }
+        Event::Committed { by, hosts, purged } => {
+            let what = if purged.is_empty() { "what was set aside is kept" } else { "what was set aside is removed" };
+            (Tone::Notice, "committed", format!("by {by}, on {} hosts; {what}", hosts.len()))
+        }
         Event::Ended { ending, reason } => {
             let (tone, verb) = match ending {
                 Ending::Done => (Tone::Good, "done"),

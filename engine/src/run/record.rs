@@ -13,7 +13,8 @@ use serde_json::Value;
 /// The version of the persisted form of records.
 ///
 /// - 1: the first.
-pub const FORMAT: u32 = 1;
+/// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed.
+pub const FORMAT: u32 = 2;
 
 /// One record: the envelope and what happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -146,6 +147,9 @@ pub struct Beginning {
     pub parallel: usize,
     /// Whether the operator allowed the plan to take a working cluster back in time.
     pub revert: bool,
+    /// The run that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<RunId>,
 }
 
 /// What happened.
@@ -305,6 +309,40 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A person changed steps of the plan that had not begun.
+    Amended {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The blob that holds the new compiled plan as JSON.
+        plan_blob: String,
+        /// The digest of the new plan.
+        digest: String,
+        /// What changed, a line for each step, for a person.
+        changes: Vec<String>,
+    },
+    /// A person changed how hosts are reached, or gave hosts up.
+    SiteChanged {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// The blob that holds the new site as JSON.
+        site_blob: String,
+        /// What changed, a line for each host or value, for a person.
+        changes: Vec<String>,
+    },
+    /// What the finished run kept on hosts was removed: it can no longer be asked what became of its attempts.
+    Committed {
+        /// Who.
+        by: String,
+        /// The hosts whose capsules were removed.
+        hosts: Vec<HostName>,
+        /// What was set aside and is removed now, `HOST:/path`; after that the run cannot be rolled back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        purged: Vec<String>,
+    },
     /// The process that carried the run out ended.
     Ended {
         /// How.
@@ -324,6 +362,9 @@ impl Event {
             | Self::TakenUp { .. }
             | Self::Preflight { .. }
             | Self::Fence { .. }
+            | Self::Amended { .. }
+            | Self::SiteChanged { .. }
+            | Self::Committed { .. }
             | Self::Ended { .. } => None,
             Self::GateOpened { id, .. }
             | Self::GateAnswered { id, .. }
@@ -356,6 +397,9 @@ impl Event {
             | Self::Started { .. }
             | Self::Reconciled { .. }
             | Self::Overridden { .. }
+            | Self::Amended { .. }
+            | Self::SiteChanged { .. }
+            | Self::Committed { .. }
             | Self::Ended { .. } => true,
             Self::Preflight { .. }
             | Self::Fence { .. }
@@ -396,6 +440,9 @@ impl Event {
             Self::VerifyFailed { .. } => "verify-failed",
             Self::Succeeded { .. } => "succeeded",
             Self::Overridden { .. } => "overridden",
+            Self::Amended { .. } => "amended",
+            Self::SiteChanged { .. } => "site-changed",
+            Self::Committed { .. } => "committed",
             Self::Ended { .. } => "ended",
         }
     }

@@ -284,7 +284,11 @@ impl RunState {
                 self.ending = None;
                 self.take_up();
             }
-            Event::Preflight { .. } | Event::Fence { .. } => {}
+            Event::Preflight { .. }
+            | Event::Fence { .. }
+            | Event::Amended { .. }
+            | Event::SiteChanged { .. }
+            | Event::Committed { .. } => {}
             Event::Ended { ending, .. } => self.ending = Some(*ending),
             Event::GateOpened { id, .. }
             | Event::GateAnswered { id, .. }

@@ -15,6 +15,7 @@ use crate::capsule::capped::CAP;
 use crate::capsule::session::Session;
 use crate::capsule::supervise::Order;
 use crate::capsule::{CapsuleState, cut_off, shell};
+use crate::crossing::crossing;
 use crate::fault::Fault;
 use crate::name::AttemptId;
 use crate::world::{Output, Script, Settings, Stdin};
@@ -93,6 +94,7 @@ impl<'w> LocalCapsules<'w> {
         let (args, stdin) = (script.args, script.stdin);
         let prepared = tokio::task::spawn_blocking(move || prepare(&place, text, args, &stdin)).await;
         prepared.map_err(|error| Fault::failed("the capsule could not be prepared").seen(error.to_string()))??;
+        crossing(|| format!("capsule before launch {}", directory.file_name().unwrap_or_default().display()));
         let log = File::create(directory.join("supervisor.log")).map_err(|error| unreadable(&error))?;
         let mut command = Command::new(&self.settings.supervisor);
         command.arg("capsule-supervise").arg(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use crate::capsule::answer::{self, Answer};
 use crate::capsule::capped::Capped;
 use crate::capsule::{CapsuleState, Holder, cut_off, shell};
+use crate::crossing::crossing;
 use crate::fault::{Fault, FaultKind};
 use crate::name::AttemptId;
 use crate::site::{CAPSULE_ROOT, Host};
@@ -181,6 +182,8 @@ impl<'w> HostCapsules<'w> {
         let mut args = vec![self.root(), self.cluster(), attempt.run.as_str(), &directory];
         args.extend([epoch.as_str(), &holder.token, &label, input, &length, &text, "sh"]);
         args.extend(script.args.iter().map(String::as_str));
+        let at = |place: &str| crossing(|| format!("capsule {place} {directory}"));
+        at("before launch");
         let mut call = self.open("launch", &args, Errand::Capsule).await?;
         let mut answer = within(self.world.settings.call_timeout + STALL, call.next()).await?;
         if answer == Answer::Send {
@@ -190,6 +193,7 @@ impl<'w> HostCapsules<'w> {
         if answer != Answer::Begun {
             return Err(Trouble::Fault(unexpected(&answer)));
         }
+        at("begun");
         let begun = |trouble| match trouble {
             Trouble::Lost { why, .. } => Trouble::Lost { why, begun: true },
             other => other,
@@ -198,6 +202,7 @@ impl<'w> HostCapsules<'w> {
             Answer::State(state, sizes) => {
                 let bytes = within(LAUNCH, call.bytes(sizes.iter().sum())).await.map_err(begun)?;
                 let status = if let CapsuleState::Exited { status } = state { status } else { -1 };
+                at("ended");
                 Ok((state, answer::output(status, &bytes, sizes)))
             }
             other => Err(Trouble::Fault(unexpected(&other))),

@@ -18,6 +18,7 @@ use crate::capsule::capped::Capped;
 use crate::capsule::here::tidy;
 use crate::capsule::session::Session;
 use crate::capsule::status_number;
+use crate::crossing::crossing;
 
 /// How long a process in the background may keep the output open after the command has ended.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -57,13 +58,24 @@ fn run(directory: &Path) -> io::Result<()> {
         return Err(io::Error::other("this attempt has begun already"));
     }
     let order: Order = serde_json::from_slice(&fs::read(directory.join("command"))?)?;
+    let at = |place: &str| crossing(|| format!("supervisor {place} {}", attempt_of(directory)));
+    at("before start record");
     record(directory, &order)?;
+    at("before command");
     let status = obey(directory, &order)?;
+    at("after command");
     tidy(directory);
     let unfinished = directory.join("status.tmp");
     write_synced(&unfinished, format!("{status}\n").as_bytes())?;
+    at("before status");
     fs::rename(unfinished, directory.join("status"))?;
+    at("after status");
     File::open(directory)?.sync_all()
+}
+
+/// Names the attempt of a directory, without the run.
+fn attempt_of(directory: &Path) -> String {
+    directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Says whether the attempt of a directory may have begun.

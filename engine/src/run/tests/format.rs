@@ -3,21 +3,27 @@
 use super::*;
 use crate::run::record::FORMAT;
 
-/// A journal in form 1 with every event. Never change a line: a run that began with it is resumed from it.
+/// A journal in form 1 with every event of that form. Never change a line: a run that began with it is resumed from it.
 const FORM_1: &str = include_str!("form-1.jsonl");
 
+/// What form 2 added, likewise.
+const FORM_2: &str = include_str!("form-2.jsonl");
+
 #[test]
-fn a_journal_of_form_1_stays_readable_and_is_written_the_same() {
-    assert_eq!(FORMAT, 1, "a new form needs a fixture of its own");
+fn journals_of_every_form_stay_readable_and_are_written_the_same() {
+    assert_eq!(FORMAT, 2, "a new form needs a fixture of its own");
     let mut names = std::collections::BTreeSet::new();
-    for (number, line) in FORM_1.lines().enumerate() {
-        let record: Record = serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", number + 1));
-        assert_eq!(record.seq, number as u64 + 1);
-        let again: Value = serde_json::from_slice(&crate::exec::journal::line(&record).unwrap()).unwrap();
-        assert_eq!(again, serde_json::from_str::<Value>(line).unwrap(), "line {}", number + 1);
-        names.insert(record.event.name());
+    for form in [FORM_1, FORM_2] {
+        for (number, line) in form.lines().enumerate() {
+            let record: Record =
+                serde_json::from_str(line).unwrap_or_else(|error| panic!("line {}: {error}", number + 1));
+            assert_eq!(record.seq, number as u64 + 1);
+            let again: Value = serde_json::from_slice(&crate::exec::journal::line(&record).unwrap()).unwrap();
+            assert_eq!(again, serde_json::from_str::<Value>(line).unwrap(), "line {}", number + 1);
+            names.insert(record.event.name());
+        }
     }
-    assert_eq!(names.len(), 19, "every event is in the fixture: {names:?}");
+    assert_eq!(names.len(), 22, "every event is in a fixture: {names:?}");
 }
 
 #[test]
