@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use requorum::exec::context::Context;
 use requorum::exec::driver::{Driver, Ended, Setting};
+use requorum::exec::fence::Fence;
 use requorum::exec::inbox::{Decision, Inbox, Order};
 use requorum::exec::journal::{self, Journal, JournalError};
 use requorum::exec::secrets::Secrets;
@@ -134,6 +135,7 @@ impl Bench {
             plan: Arc::clone(&self.plan),
             world: World::new(Arc::new(site), settings),
             holder: Holder { cluster: "test".to_owned(), run, epoch, token, label: "a test".to_owned() },
+            fence: Fence::default(),
             secrets: Secrets::default(),
             report: Arc::new(Silent),
             base: Scope::default().run(&json!({ "id": "run" })),

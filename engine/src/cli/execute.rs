@@ -1,6 +1,5 @@
 //! Carries a run out in this process, whether it has just begun or is taken up again.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use futures_util::future::BoxFuture;
 use requorum_state::Store;
 use requorum_steps::capsule::Holder;
 use requorum_steps::world::Settings;
-use requorum_steps::{HostName, RunId, World};
+use requorum_steps::{RunId, World};
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -20,6 +19,7 @@ use super::options::{Global, operator};
 use super::prepare;
 use crate::exec::context::Context;
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
+use crate::exec::fence::Fence;
 use crate::exec::give_up::stop_what_runs;
 use crate::exec::inbox::Inbox;
 use crate::exec::journal::Journal;
@@ -102,13 +102,15 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let world = world(home, &run, site.site)?;
     let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
-    let prepare::Standing { epoch, give_way } = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
+    let standing = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
+    let epoch = standing.epoch;
     let holder = holder(&world, &run, epoch);
     let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
     let base = base_scope(&plan, &site.value, &run, &records);
-    let context = Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base });
+    let context =
+        Arc::new(Context { plan, world, holder, fence: Fence::default(), secrets, report: Arc::clone(&report), base });
     let mut stops = signals::listen()?;
 
     let finish = Finish { global, run: &run };
@@ -134,7 +136,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
             return Err(refused(&findings));
         }
     }
-    if let Err(fault) = raise(&context, &mut journal, &give_way).await {
+    if let Err(fault) = raise(&context, &mut journal, &standing).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
             // The hosts that let this run in must not refuse the one that is at work.
@@ -209,9 +211,9 @@ pub fn give_back(
 async fn raise(
     context: &Context,
     journal: &mut Journal,
-    give_way: &BTreeSet<HostName>,
+    standing: &prepare::Standing,
 ) -> Result<(), requorum_steps::Fault> {
-    let events = prepare::raise_fences(context, give_way).await?;
+    let events = prepare::raise_fences(context, standing).await?;
     journal.commit(events).map_err(|error| requorum_steps::Fault::failed(chain(&error)))
 }
 

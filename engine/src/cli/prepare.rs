@@ -1,11 +1,11 @@
 //! What is made sure before anything is changed: hosts, identity, quorum, preflight, fences.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
 use requorum_steps::transport::etcd;
-use requorum_steps::{Fault, FaultKind, HostName, Observation, RunId, Seat, World, catalog};
+use requorum_steps::{Danger, Fault, FaultKind, HostName, Observation, RunId, Seat, Site, World, catalog};
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
@@ -23,6 +23,17 @@ pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
             Subject::None | Subject::Value(_) => None,
         })
         .collect()
+}
+
+/// Returns the hosts that carry the fence of a run: those on which the plan acts, and where a working cluster would notice
+/// it, every host of the site that is not lost, since an API reaches all of them.
+fn fenced_hosts(plan: &Plan, site: &Site) -> BTreeSet<HostName> {
+    let mut hosts = hosts_of(plan);
+    if plan.steps.iter().any(|step| step.danger > Danger::Safe) {
+        hosts.extend(site.hosts.values().map(|host| host.name.clone()));
+    }
+    hosts.retain(|name| site.hosts.get(name).is_some_and(|host| !host.lost));
+    hosts
 }
 
 /// Evaluates all that must hold before a run begins, everything at once, and returns what was seen.
@@ -98,6 +109,8 @@ pub struct Standing {
     pub epoch: u64,
     /// The hosts whose fence gives way although the host does not know it.
     pub give_way: BTreeSet<HostName>,
+    /// The hosts whose fence could not be read. They are not waited for again.
+    pub unseen: BTreeMap<HostName, Fault>,
 }
 
 /// Looks at the fences before a run is taken up. A fence gives way if its run is over, also where only the state
@@ -110,11 +123,18 @@ pub async fn stand(
     is_over: &dyn Fn(&RunId) -> bool,
     take_over: bool,
 ) -> Standing {
-    let hosts = hosts_of(plan);
+    let hosts = fenced_hosts(plan, world.site());
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
-    let mut standing = Standing { epoch: last, give_way: BTreeSet::new() };
+    let mut standing = Standing { epoch: last, give_way: BTreeSet::new(), unseen: BTreeMap::new() };
     for (host, seen) in hosts.iter().zip(seen) {
-        let Ok(Some(seen)) = seen else { continue };
+        let seen = match seen {
+            Ok(Some(seen)) => seen,
+            Ok(None) => continue,
+            Err(fault) => {
+                standing.unseen.insert(host.clone(), fault);
+                continue;
+            }
+        };
         let unknowing = !seen.finished && (take_over || is_over(&seen.holder.run));
         if seen.finished || unknowing {
             standing.epoch = standing.epoch.max(seen.holder.epoch);
@@ -128,17 +148,23 @@ pub async fn stand(
 }
 
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
-pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> Result<Vec<Event>, Fault> {
-    let hosts = hosts_of(&context.plan);
+pub async fn raise_fences(context: &Context, standing: &Standing) -> Result<Vec<Event>, Fault> {
+    let hosts = fenced_hosts(&context.plan, context.world.site());
     let raised = join_all(hosts.into_iter().map(|host| async move {
-        let outcome = context.world.raise_fence(&host, &context.holder, give_way.contains(&host)).await;
+        let outcome = match standing.unseen.get(&host) {
+            Some(fault) => Err(fault.clone()),
+            None => context.world.raise_fence(&host, &context.holder, standing.give_way.contains(&host)).await,
+        };
         (host, outcome)
     }))
     .await;
     let mut events = Vec::new();
     for (host, outcome) in raised {
         match outcome {
-            Ok(()) => events.push(Event::Fence { host, unreachable: None }),
+            Ok(()) => {
+                context.fence.raised_on([host.clone()]);
+                events.push(Event::Fence { host, unreachable: None });
+            }
             Err(fault) if fault.kind == FaultKind::Fenced => return Err(fault.on(&host)),
             Err(fault) => events.push(Event::Fence { host, unreachable: Some(fault) }),
         }
@@ -148,7 +174,7 @@ pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> R
 
 /// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
 pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
-    let hosts = hosts_of(plan);
+    let hosts = fenced_hosts(plan, world.site());
     let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
     let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()

@@ -266,6 +266,9 @@ impl Work<'_> {
     async fn do_it(&self, action: &dyn Action, number: u32, before: &Value) -> Outcome {
         let attempt = self.context.attempt(&self.entry.id, number);
         let writer = self.context.world.writer(self.entry.host(), attempt.clone(), self.context.holder.clone());
+        if let Err(fault) = self.holds_the_cluster(action).await {
+            return Outcome::Failed(fault);
+        }
         let bound = self.entry.step.timeout.unwrap_or(DEFAULT_TIMEOUT);
         crossing(|| format!("before act {}", attempt.directory()));
         if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
@@ -288,6 +291,19 @@ impl Work<'_> {
             return Outcome::of(outcome);
         }
         self.stop_capsule(&attempt, late).await
+    }
+
+    /// Reads the fence before an act that no host's capsule guards.
+    async fn holds_the_cluster(&self, action: &dyn Action) -> Result<(), Fault> {
+        let guarded = self.entry.host().is_some() && action.contained();
+        if guarded || self.entry.step.effect == Effect::Pure {
+            return Ok(());
+        }
+        let look = self.context.fence.is_ours(&self.context.world, &self.context.holder).await?;
+        for (host, why) in look.silent {
+            self.context.report.say(&format!("{host} does not tell whether this run still holds the cluster: {why}"));
+        }
+        Ok(())
     }
 
     /// Stops an attempt in a capsule whose time is over: seen dead it has timed out, else its outcome is in doubt.

@@ -7,6 +7,7 @@ use requorum_steps::capsule::Holder;
 use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, Type, World, catalog};
 use serde_json::Value;
 
+use super::fence::Fence;
 use super::secrets::Secrets;
 use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
 use crate::plan::template::{self, BadTemplate, Scope};
@@ -23,6 +24,8 @@ pub struct Context {
     pub world: World,
     /// Who holds the cluster.
     pub holder: Holder,
+    /// Where that is written.
+    pub fence: Fence,
     /// The values of secrets.
     pub secrets: Secrets,
     /// Told what happens.

@@ -5,6 +5,7 @@ mod builtin;
 pub mod clock;
 pub mod context;
 pub mod driver;
+pub mod fence;
 pub mod give_up;
 pub mod inbox;
 pub mod journal;
