@@ -58,6 +58,22 @@ pub enum Probe {
 pub struct Preview {
     /// The exact command or call, secrets hidden.
     pub command: String,
+    /// What it would set aside, a path on its host.
+    pub sets_aside: Option<String>,
+}
+
+impl Preview {
+    /// Makes the preview of an action that sets nothing aside.
+    pub fn of(command: impl Into<String>) -> Self {
+        Self { command: command.into(), sets_aside: None }
+    }
+
+    /// Says what it would set aside.
+    #[must_use]
+    pub fn sets_aside(mut self, path: impl Into<String>) -> Self {
+        self.sets_aside = Some(path.into());
+        self
+    }
 }
 
 /// An action made from rendered arguments.

@@ -32,9 +32,9 @@ use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Record};
 use crate::run::state::RunState;
 
 /// The bound for one look or API call that has none of its own.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// The bound for connecting.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A run to carry out.
 pub struct Execution {
@@ -77,7 +77,8 @@ pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(),
     outcome
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+/// Makes the runtime of a command.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -258,7 +259,8 @@ fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
     }
 }
 
-fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
+/// Makes what all templates of a run see.
+pub(super) fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
     let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
     let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
     Scope::default().inputs(&plan.inputs).vars(&plan.vars).site(site).run(&run)

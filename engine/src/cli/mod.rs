@@ -11,6 +11,7 @@ pub mod options;
 pub mod output;
 pub mod plans;
 pub mod prepare;
+pub mod preview;
 pub mod reference;
 pub mod resume;
 pub mod run;
@@ -46,6 +47,7 @@ const EXITS: &str = "Exit status: 0 done, 1 internal error, 2 usage, 3 plan or s
 enum Command {
     Check(check::Check),
     Graph(graph::Graph),
+    Preview(preview::Preview),
     Run(run::Run),
     Resume(resume::Resume),
     Runs(runs::Runs),
@@ -80,6 +82,7 @@ impl Command {
         match self {
             Self::Check(command) => command.run(global),
             Self::Graph(command) => command.run(global),
+            Self::Preview(command) => command.run(global),
             Self::Run(command) => command.run(global),
             Self::Resume(command) => command.run(global),
             Self::Runs(command) => command.run(global),

@@ -147,6 +147,15 @@ pub async fn stand(
     standing
 }
 
+/// Says on which hosts an unfinished run holds the cluster, one line each. A host that cannot be reached is met by the preflight.
+pub async fn held(context: &Context) -> Vec<String> {
+    let hosts = fenced_hosts(&context.plan, context.world.site());
+    let seen = join_all(hosts.iter().map(|host| context.world.see_fence(host))).await;
+    let unfinished =
+        hosts.iter().zip(seen).filter_map(|(host, seen)| Some((host, seen.ok()??))).filter(|(_, seen)| !seen.finished);
+    unfinished.map(|(host, seen)| format!("{host}: run {}, {}", seen.holder.run, seen.holder.label)).collect()
+}
+
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
 pub async fn raise_fences(context: &Context, standing: &Standing) -> Result<Vec<Event>, Fault> {
     let hosts = fenced_hosts(&context.plan, context.world.site());

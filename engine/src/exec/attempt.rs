@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::clock;
 use super::context::{self, Context, Entry};
 use super::look::{self, Spot};
-use crate::plan::template;
+use crate::plan::template::{self, BadTemplate};
 use crate::report::phrase;
 use crate::run::record::{Event, Finding};
 use crate::run::state::nothing_was_done;
@@ -129,15 +129,7 @@ impl Work<'_> {
         if self.entry.item.approved {
             return Ok(false);
         }
-        let asked = match (&self.entry.step.confirm, self.entry.step.kind.as_str()) {
-            (Some(text), _) => template::render_text(text, &self.entry.scope),
-            (None, "gate.confirm") => template::render(&self.entry.step.args, &self.entry.scope).map(|args| {
-                let show = args.get("show").filter(|show| !show.is_null());
-                let show = show.map(|show| format!("\n{}", pretty(show))).unwrap_or_default();
-                format!("{}{show}", args.get("message").and_then(Value::as_str).unwrap_or_default())
-            }),
-            (None, _) => return Ok(false),
-        };
+        let Some(asked) = question(self.entry) else { return Ok(false) };
         match asked {
             Ok(message) => self.commit(Event::GateOpened { id: self.entry.id.clone(), message }).await?,
             Err(error) => self.fail(0, context::bad_template(&error)).await?,
@@ -333,18 +325,7 @@ impl Work<'_> {
 
     /// Asks the author's probe, else the kind's.
     pub async fn probe(&self, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
-        let Some(check) = &self.entry.step.probe else {
-            return action.probe(&self.context.world.reader(self.entry.host()), before).await;
-        };
-        let findings = look::look(self.context, check, &self.spot()).await;
-        let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
-        if findings.iter().any(|finding| finding.outcome.is_err()) {
-            return Ok(Probe::Unknown { evidence });
-        }
-        if findings.iter().all(|finding| finding.holds) {
-            return Ok(Probe::Yes { result: Value::Null, evidence });
-        }
-        Ok(Probe::No { evidence })
+        look::probe(self.context, self.entry, action, before).await
     }
 
     /// Records that it acted, and verifies it.
@@ -413,6 +394,19 @@ impl Work<'_> {
 
     pub(super) fn spot(&self) -> Spot<'_> {
         Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope }
+    }
+}
+
+/// Returns what a person is asked before an item starts. `None`: nothing.
+pub(super) fn question(entry: &Entry) -> Option<Result<String, BadTemplate>> {
+    match (&entry.step.confirm, entry.step.kind.as_str()) {
+        (Some(text), _) => Some(template::render_text(text, &entry.scope)),
+        (None, "gate.confirm") => Some(template::render(&entry.step.args, &entry.scope).map(|args| {
+            let show = args.get("show").filter(|show| !show.is_null());
+            let show = show.map(|show| format!("\n{}", pretty(show))).unwrap_or_default();
+            format!("{}{show}", args.get("message").and_then(Value::as_str).unwrap_or_default())
+        })),
+        (None, _) => None,
     }
 }
 

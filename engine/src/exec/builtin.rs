@@ -119,6 +119,12 @@ impl Work<'_> {
     }
 }
 
+/// Names the checks in the arguments of a wait.
+pub(super) fn check_names(args: &Value) -> Vec<String> {
+    let checks = args.get("checks").cloned().map(serde_json::from_value::<Vec<CheckUse>>);
+    checks.and_then(Result::ok).unwrap_or_default().into_iter().map(|check| check.kind).collect()
+}
+
 fn duration_of(args: &Value) -> String {
     args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned()
 }

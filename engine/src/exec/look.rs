@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use requorum_steps::{Fault, HostName, Observation, Seat};
+use requorum_steps::{Action, Fault, HostName, Observation, Probe, Seat};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::context::{self, Context};
+use super::context::{self, Context, Entry};
 use crate::plan::compiled::{CheckUse, Subject};
 use crate::plan::template::{self, Scope};
+use crate::report::phrase;
 use crate::run::record::{Finding, ItemId};
 
 /// The bound for one look of a check, beyond the bounds of the calls that it makes.
@@ -75,6 +76,22 @@ fn hosts(check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Option<HostName>>, Fau
             .hint("give it `hosts`, or use it in a step with `on`"));
     }
     Ok(vec![spot.host.cloned()])
+}
+
+/// Asks the author's probe about an effect, else the kind's.
+pub async fn probe(context: &Context, entry: &Entry, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
+    let Some(check) = &entry.step.probe else {
+        return action.probe(&context.world.reader(entry.host()), before).await;
+    };
+    let findings = look(context, check, &Spot { id: Some(&entry.id), host: entry.host(), scope: &entry.scope }).await;
+    let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
+    if findings.iter().any(|finding| finding.outcome.is_err()) {
+        return Ok(Probe::Unknown { evidence });
+    }
+    if findings.iter().all(|finding| finding.holds) {
+        return Ok(Probe::Yes { result: Value::Null, evidence });
+    }
+    Ok(Probe::No { evidence })
 }
 
 /// Reads host names out of a host, a name, or a list of either.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod context;
 pub mod driver;
 pub mod fence;
+pub mod foresee;
 pub mod give_up;
 pub mod inbox;
 pub mod journal;

@@ -158,7 +158,7 @@ impl Action for Invocation {
         if let Some(stdin) = &self.stdin {
             command = format!("{command}   # with {} bytes of standard input", stdin.len());
         }
-        Preview { command }
+        Preview::of(command)
     }
 
     async fn act(&self, writer: &Writer<'_>) -> Result<Value, Fault> {

@@ -98,11 +98,9 @@ impl Action for Rehearse {
     fn preview(&self, reader: &Reader<'_>) -> Preview {
         let place = self.data_dir.clone().or_else(|| Some(member(reader).ok()?.1.data_dir.clone())).unwrap_or_default();
         let snapshot = &self.snapshot;
-        Preview {
-            command: format!(
-                "restore {snapshot} into a scratch directory beside {place}, start it alone, read it, remove it"
-            ),
-        }
+        Preview::of(format!(
+            "restore {snapshot} into a scratch directory beside {place}, start it alone, read it, remove it"
+        ))
     }
 
     async fn act(&self, writer: &Writer<'_>) -> Result<Value, Fault> {

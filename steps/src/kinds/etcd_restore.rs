@@ -200,7 +200,7 @@ impl Action for Restore {
         let settled = match self.settle(reader) {
             Ok(settled) => settled,
             Err(fault) => {
-                return Preview { command: format!("etcdutl snapshot restore {} (cannot: {fault})", self.snapshot) };
+                return Preview::of(format!("etcdutl snapshot restore {} (cannot: {fault})", self.snapshot));
             }
         };
         let mut words = vec!["etcdutl", "snapshot", "restore", &self.snapshot, "--data-dir", &settled.data_dir];
@@ -219,7 +219,7 @@ impl Action for Restore {
         let command = shell_words::join(words);
         // Which tool and flags the host has is only known there.
         let note = "# etcdctl where there is no etcdutl; a bump only where the tool has it";
-        Preview { command: format!("{command}  {note}") }
+        Preview::of(format!("{command}  {note}"))
     }
 
     async fn probe(&self, reader: &Reader<'_>, _before: &Value) -> Result<Probe, Fault> {

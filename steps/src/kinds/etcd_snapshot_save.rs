@@ -78,7 +78,7 @@ impl Action for Save {
                 names.iter().map(|name| url(name).unwrap_or_else(|| name.clone())).collect()
             }
         };
-        Preview { command: format!("etcdctl --endpoints {from} snapshot save {}", self.path.display()) }
+        Preview::of(format!("etcdctl --endpoints {from} snapshot save {}", self.path.display()))
     }
 
     async fn before(&self, _reader: &Reader<'_>) -> Result<Value, Fault> {

@@ -123,7 +123,7 @@ impl Line {
 #[async_trait]
 impl Action for Line {
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("set {} in {}", self.line(), self.path) }
+        Preview::of(format!("set {} in {}", self.line(), self.path))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {

@@ -316,7 +316,7 @@ impl WriteFile {
 impl Action for WriteFile {
     fn preview(&self, _: &Reader<'_>) -> Preview {
         let size = units::show_size(self.content.len() as u64);
-        Preview { command: format!("write {} ({size}, SHA-256 {})", self.target.path, self.sha256) }
+        Preview::of(format!("write {} ({size}, SHA-256 {})", self.target.path, self.sha256))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
@@ -382,7 +382,7 @@ pub(super) fn checked_sha256(text: &str) -> Result<String, BadArgs> {
 #[async_trait]
 impl Action for CopyFile {
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("copy {} to {}", self.src.display(), self.target.path) }
+        Preview::of(format!("copy {} to {}", self.src.display(), self.target.path))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {

@@ -121,7 +121,7 @@ impl SetAside {
 impl Action for SetAside {
     fn preview(&self, reader: &Reader<'_>) -> Preview {
         let to = self.to.clone().unwrap_or_else(|| format!("{}RUN-STEP", shell::aside_stem(reader.site(), &self.path)));
-        Preview { command: format!("mv {} {to}", self.path) }
+        Preview::of(format!("mv {} {to}", self.path)).sets_aside(&self.path)
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
@@ -188,7 +188,7 @@ impl RestoreAside {
 impl Action for RestoreAside {
     fn preview(&self, reader: &Reader<'_>) -> Preview {
         let displaced = format!("{}RUN-STEP", shell::aside_stem(reader.site(), &self.path));
-        Preview { command: format!("mv {0} {displaced}; mv {1} {0}", self.path, self.aside) }
+        Preview::of(format!("mv {0} {displaced}; mv {1} {0}", self.path, self.aside)).sets_aside(&self.path)
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {

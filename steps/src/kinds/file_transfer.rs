@@ -178,7 +178,7 @@ impl Action for Fetch {
     }
 
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("fetch {} to {}", self.path, self.to.display()) }
+        Preview::of(format!("fetch {} to {}", self.path, self.to.display()))
     }
 
     async fn probe(&self, reader: &Reader<'_>, _: &Value) -> Result<Probe, Fault> {
@@ -250,7 +250,7 @@ impl Relay {
 #[async_trait]
 impl Action for Relay {
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("copy {}:{} to {}", self.from, self.src, self.target.path) }
+        Preview::of(format!("copy {}:{} to {}", self.from, self.src, self.target.path))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {

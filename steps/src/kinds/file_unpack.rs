@@ -124,7 +124,7 @@ pub(super) fn capsules(site: &Site, reader: &Reader<'_>) -> Result<String, Fault
 #[async_trait]
 impl Action for Unpack {
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("unpack {} into {}", self.src, self.into) }
+        Preview::of(format!("unpack {} into {}", self.src, self.into))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
@@ -175,7 +175,7 @@ impl Remove {
 #[async_trait]
 impl Action for Remove {
     fn preview(&self, _: &Reader<'_>) -> Preview {
-        Preview { command: format!("rm -r {} (only if this run made it)", self.path) }
+        Preview::of(format!("rm -r {} (only if this run made it)", self.path))
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {

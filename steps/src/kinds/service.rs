@@ -220,7 +220,7 @@ impl Action for Act {
     fn preview(&self, reader: &Reader<'_>) -> Preview {
         let word = self.verb.word();
         let Ok(managed) = Managed::find(reader, &self.service) else {
-            return Preview { command: format!("{word} {}", self.service) };
+            return Preview::of(format!("{word} {}", self.service));
         };
         let command = match (&managed.service, self.verb) {
             (Service::Systemd { unit }, Verb::Stop) => format!("systemctl disable {unit}; systemctl stop {unit}"),
@@ -236,7 +236,7 @@ impl Action for Act {
             (Service::Command { start, stop, .. }, Verb::Restart) => format!("{stop}; {start}"),
             (Service::Command { .. }, Verb::Enable) => "refused: the site's commands know no boot".to_owned(),
         };
-        Preview { command }
+        Preview::of(command)
     }
 
     async fn before(&self, reader: &Reader<'_>) -> Result<Value, Fault> {
