@@ -9,7 +9,7 @@ use requorum_steps::{Danger, Fault, FaultKind, HostName, Observation, RunId, Sea
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
-use crate::plan::compiled::{Plan, Subject};
+use crate::plan::compiled::{Plan, Step, Subject};
 use crate::run::record::{Event, Finding};
 
 /// Returns the hosts on which a plan acts.
@@ -25,11 +25,15 @@ pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
         .collect()
 }
 
-/// Returns the hosts that carry the fence of a run: those on which the plan acts, and where a working cluster would notice
-/// it, every host of the site that is not lost, since an API reaches all of them.
+/// Returns the hosts that carry the fence of a run: those on which the plan acts. Where a working cluster would notice what
+/// it does on a host or by the API, every host of the site that is not lost: the fence is the cluster's, and two plans that
+/// act on different hosts must meet at it. A plan that only runs commands on this machine needs no host.
 fn fenced_hosts(plan: &Plan, site: &Site) -> BTreeSet<HostName> {
     let mut hosts = hosts_of(plan);
-    if plan.steps.iter().any(|step| step.danger > Danger::Safe) {
+    let reaches_the_cluster = |step: &Step| {
+        step.danger > Danger::Safe && catalog::find(&step.kind).is_some_and(|kind| kind.seat != Seat::Here)
+    };
+    if plan.steps.iter().any(reaches_the_cluster) {
         hosts.extend(site.hosts.values().map(|host| host.name.clone()));
     }
     hosts.retain(|name| site.hosts.get(name).is_some_and(|host| !host.lost));
