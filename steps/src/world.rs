@@ -239,6 +239,24 @@ impl World {
 }
 
 /// Looks, and cannot change anything.
+///
+/// There is no way from a reader to a writer: what tries to change something with a reader alone does not compile.
+///
+/// ```compile_fail
+/// async fn observe(reader: &requorum_steps::Reader<'_>) {
+///     let script = requorum_steps::Script::new("rm -rf /var/lib/etcd", [""; 0]);
+///     let _ = reader.run(script).await;
+/// }
+/// ```
+///
+/// Looking does:
+///
+/// ```
+/// async fn observe(reader: &requorum_steps::Reader<'_>) {
+///     let script = requorum_steps::Script::new("ls /var/lib/etcd", [""; 0]);
+///     let _ = reader.look(&script).await;
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub struct Reader<'w> {
     pub(crate) world: &'w World,

@@ -5,6 +5,7 @@
 mod support;
 
 mod holders;
+mod preview;
 mod refusals;
 mod restore;
 mod snapshot;
