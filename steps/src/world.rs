@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
-use crate::capsule::{CapsuleState, Holder, look};
+use crate::capsule::watch::Watched;
+use crate::capsule::{CapsuleState, Holder, Watch, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
 use crate::site::{Host, Site};
@@ -67,6 +68,8 @@ pub struct Script {
     pub stdin: Stdin,
     /// The directory to run in; the home directory of the user where it is left out.
     pub cwd: Option<String>,
+    /// Whether what it writes is meant for people and shown while it runs. The answers of a kind's own script are not.
+    pub shown: bool,
 }
 
 impl Script {
@@ -197,7 +200,7 @@ impl World {
     /// Returns what may change something, for one attempt. The caller has made the attempt's intent durable.
     #[must_use]
     pub fn writer(&self, host: Option<&HostName>, attempt: AttemptId, holder: Holder) -> Writer<'_> {
-        Writer { reader: self.reader(host), attempt, holder }
+        Writer { reader: self.reader(host), attempt, holder, watched: Watched::default() }
     }
 
     /// Asks what is known of an attempt on a host, or on this machine.
@@ -293,9 +296,17 @@ pub struct Writer<'w> {
     pub(crate) reader: Reader<'w>,
     pub(crate) attempt: AttemptId,
     pub(crate) holder: Holder,
+    watched: Watched,
 }
 
 impl<'w> Writer<'w> {
+    /// Has a watch told what the command writes while it runs, if its script is [`Script::shown`].
+    #[must_use]
+    pub fn watched_by(mut self, watch: Watch) -> Self {
+        self.watched = Watched::by(watch);
+        self
+    }
+
     /// Returns what looks at the same host.
     #[must_use]
     pub fn reader(&self) -> Reader<'w> {
@@ -313,9 +324,12 @@ impl<'w> Writer<'w> {
     /// The attempt runs at most one command. If the capsule is there already, the command given is ignored: what runs is
     /// waited for, what has ended is returned, and what died without a status is [`crate::FaultKind::InDoubt`].
     pub async fn run(&self, script: Script) -> Result<Output, Fault> {
+        let nobody = Watched::default();
+        let watched = if script.shown { &self.watched } else { &nobody };
+        let world = self.reader.world;
         match self.reader.host {
-            Some(host) => HostCapsules::new(self.reader.world, host).run(&self.attempt, &self.holder, &script).await,
-            None => LocalCapsules::new(&self.reader.world.settings).run(&self.attempt, script).await,
+            Some(host) => HostCapsules::new(world, host).run(&self.attempt, &self.holder, &script, watched).await,
+            None => LocalCapsules::new(&world.settings).run(&self.attempt, script, watched).await,
         }
     }
 }

@@ -1,19 +1,22 @@
 //! Capsules on this machine: the same protocol as `host.sh`, with the same files, carried out by the supervisor.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::capsule::answer;
 use crate::capsule::capped::CAP;
 use crate::capsule::session::Session;
 use crate::capsule::supervise::Order;
+use crate::capsule::watch::{SHOWN, Stream, Watched};
 use crate::capsule::{CapsuleState, cut_off, shell};
 use crate::crossing::crossing;
 use crate::fault::Fault;
@@ -22,6 +25,8 @@ use crate::world::{Output, Script, Settings, Stdin};
 
 /// How often a session is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often is shown what a command has written since.
+const SHOW: Duration = Duration::from_millis(200);
 
 /// The capsules of this machine.
 pub(crate) struct LocalCapsules<'w> {
@@ -39,13 +44,21 @@ impl<'w> LocalCapsules<'w> {
     }
 
     /// Runs a script in the attempt's capsule, or finds what became of it; see [`crate::Writer::run`].
-    pub(crate) async fn run(&self, attempt: &AttemptId, script: Script) -> Result<Output, Fault> {
+    pub(crate) async fn run(&self, attempt: &AttemptId, script: Script, watched: &Watched) -> Result<Output, Fault> {
         let directory = self.directory(attempt);
         if matches!(self.state(attempt)?, CapsuleState::Absent | CapsuleState::NotStarted) {
-            self.launch(&directory, script).await?;
+            let mut launch = pin!(self.launch(&directory, script));
+            loop {
+                match timeout(SHOW, &mut launch).await {
+                    Ok(launched) => break launched?,
+                    Err(_) => show(&directory, watched),
+                }
+            }
         }
         loop {
-            match self.state(attempt)? {
+            let state = self.state(attempt)?;
+            show(&directory, watched);
+            match state {
                 CapsuleState::Running => tokio::time::sleep(LOOK).await,
                 CapsuleState::Exited { status } => {
                     return output(&directory, status).map_err(|error| unreadable(&error));
@@ -163,6 +176,25 @@ fn ended(directory: &Path) -> Option<CapsuleState> {
 
 fn session(directory: &Path) -> Option<Session> {
     Session::from_record(&fs::read_to_string(directory.join("start")).ok()?)
+}
+
+/// Tells what is new in the beginnings of the streams.
+fn show(directory: &Path, watched: &Watched) {
+    if !watched.is_some() {
+        return;
+    }
+    for stream in Stream::ALL {
+        let told = watched.told(stream);
+        let mut new = Vec::new();
+        let read = File::open(directory.join(format!("{}.head", stream.name()))).and_then(|mut file| {
+            file.seek(SeekFrom::Start(told as u64))?;
+            file.take((SHOWN - told) as u64).read_to_end(&mut new)
+        });
+        // There is no file before the first byte; what else fails will fail for the result, which tells it.
+        if read.is_ok() {
+            watched.take(stream, told, &new);
+        }
+    }
 }
 
 fn output(directory: &Path, status: i32) -> io::Result<Output> {

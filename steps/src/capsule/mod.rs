@@ -17,6 +17,11 @@
 //! Following blocks on the attempt's `lock`, which is free once the wrapper is gone, however it went. Then: `status` there,
 //! *exited*; another boot id, or no process left of the session, *dead*; else *running*, without a wrapper.
 //!
+//! The first 512 KiB of each stream grow in `out.head` and `err.head` as the command writes them; of what follows the last
+//! 512 KiB are kept, and are in `out.tail` and `err.tail` at the end. While it follows, the script sends once a second what is
+//! new in the heads, in frames with their offsets: `chunk out|err OFFSET LENGTH`, then the bytes. After a lost connection they
+//! come again from the start, and [`watch`] tells each byte once. The answer at the end has it all, whatever was sent before.
+//!
 //! Launching is idempotent, so a client that lost the connection launches again. Whoever finds an attempt absent or not
 //! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
 //!
@@ -31,6 +36,7 @@ pub(crate) mod remote;
 mod session;
 pub(crate) mod shell;
 mod supervise;
+pub(crate) mod watch;
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -41,6 +47,7 @@ use crate::name::RunId;
 use crate::world::Output;
 
 pub use supervise::supervise;
+pub use watch::{SHOWN, Stream, Watch};
 
 /// Who holds a cluster: what the fence on each host is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,10 @@ pub mod sshd;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use requorum_steps::capsule::Holder;
+use requorum_steps::capsule::{Holder, Stream, Watch};
 use requorum_steps::{AttemptId, HostName, ItemKey, RunId, Script, StepId};
 
 /// The name of the only host of [`sshd::Sshd::site`].
@@ -42,6 +43,30 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(20), "still not: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What a watch was told of both streams.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<[Vec<u8>; 2]>>);
+
+impl Seen {
+    pub fn watch(&self) -> Watch {
+        let seen = self.0.clone();
+        Arc::new(move |stream, bytes| seen.lock().unwrap()[stream as usize].extend_from_slice(bytes))
+    }
+
+    pub fn bytes(&self, stream: Stream) -> Vec<u8> {
+        self.0.lock().unwrap()[stream as usize].clone()
+    }
+
+    pub fn text(&self, stream: Stream) -> String {
+        String::from_utf8(self.bytes(stream)).unwrap()
+    }
+}
+
+/// A script whose output is for people.
+pub fn shown(text: impl Into<String>) -> Script {
+    Script { shown: true, ..script(text) }
 }
 
 /// Makes a supervisor of this very test binary: its test `supervisor` supervises if this variable names a directory.
