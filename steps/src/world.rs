@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
+use crate::capsule::supervisors::Supervisors;
 use crate::capsule::watch::Watched;
 use crate::capsule::{CapsuleState, Holder, Watch, look};
 use crate::fault::Fault;
@@ -132,7 +133,7 @@ pub struct HostFacts {
 pub struct Settings {
     /// Where attempts on this machine keep their capsules: a directory of the run's own.
     pub local_capsules: PathBuf,
-    /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise DIRECTORY`.
+    /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise`.
     pub supervisor: PathBuf,
     /// The bound for one remote look or API call that has none of its own.
     pub call_timeout: Duration,
@@ -144,6 +145,7 @@ pub struct Settings {
 pub struct World {
     pub(crate) site: Arc<Site>,
     pub(crate) settings: Settings,
+    pub(crate) supervisors: Supervisors,
     pub(crate) ssh: SshPool,
     pub(crate) etcd: EtcdPool,
 }
@@ -162,7 +164,8 @@ impl World {
     #[must_use]
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
         let ssh = SshPool::new(settings.connect_timeout);
-        Self { site, settings, ssh, etcd: EtcdPool::default() }
+        let supervisors = Supervisors::of(settings.supervisor.clone());
+        Self { site, settings, supervisors, ssh, etcd: EtcdPool::default() }
     }
 
     /// Returns the site.
@@ -207,7 +210,7 @@ impl World {
     pub async fn capsule_state(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.state(attempt).await,
-            None => LocalCapsules::new(&self.settings).state(attempt),
+            None => LocalCapsules::new(&self.settings, &self.supervisors).state(attempt),
         }
     }
 
@@ -220,12 +223,13 @@ impl World {
     ) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.stop(attempt, grace).await,
-            None => LocalCapsules::new(&self.settings).stop(attempt, grace).await,
+            None => LocalCapsules::new(&self.settings, &self.supervisors).stop(attempt, grace).await,
         }
     }
 
     /// Closes all connections and waits until their processes have ended. Capsules go on.
     pub async fn close(&self) {
+        self.supervisors.dismiss();
         self.ssh.close().await;
     }
 
@@ -329,7 +333,7 @@ impl<'w> Writer<'w> {
         let world = self.reader.world;
         match self.reader.host {
             Some(host) => HostCapsules::new(world, host).run(&self.attempt, &self.holder, &script, watched).await,
-            None => LocalCapsules::new(&world.settings).run(&self.attempt, script, watched).await,
+            None => LocalCapsules::new(&world.settings, &world.supervisors).run(&self.attempt, script, watched).await,
         }
     }
 }

@@ -12,7 +12,7 @@ use requorum_steps::capsule::{CapsuleState, SHOWN, Stream};
 use requorum_steps::site::{EtcdAccess, Identity};
 use requorum_steps::world::Settings;
 use requorum_steps::{Fault, FaultKind, Output, Script, Site, Stdin, World};
-use support::{Seen, attempt, holder, kill, script, session_of, shown, until};
+use support::{Seen, attempt, holder, kill, script, session_of, shown, supervisors, until};
 
 #[test]
 fn supervisor() {
@@ -146,6 +146,28 @@ async fn a_supervisor_killed_with_its_command_alive_is_running_then_dead() {
     let fault = engine.run(script("echo again")).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::InDoubt);
     assert_eq!(engine.state().await, CapsuleState::Dead { rebooted: false });
+}
+
+#[tokio::test]
+async fn a_supervisor_waits_for_the_next_attempt_and_ends_with_its_engine() {
+    let engine = Engine::new();
+    let world = engine.world();
+    let waiting = || supervisors(engine.directory.path());
+    let run = async |number| {
+        let writer = world.writer(None, attempt(number), holder("run-1", 1));
+        let output = writer.run(script("ps -o sid= -p $$")).await.unwrap();
+        output.text().trim().parse::<i32>().unwrap()
+    };
+    run(1).await;
+    until("only the next is left", || waiting().len() == 1).await;
+    let next = waiting()[0];
+    assert_eq!(run(2).await, next);
+    until("only the next is left", || waiting().len() == 1).await;
+    let next = waiting()[0];
+    kill(next);
+    assert_ne!(run(3).await, next, "one that was killed is replaced");
+    drop(world);
+    until("none is left", || waiting().is_empty()).await;
 }
 
 #[tokio::test]

@@ -26,7 +26,16 @@
 //! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
 //!
 //! # On this machine
-//! The same files, made by [`supervise`] in a directory of the run's own. There is no fence; the engine locks the cluster.
+//! The same files, made by [`supervise`] in a directory of the run's own: each attempt has a supervisor, a process and session
+//! of its own, as the wrapper is on a host. There is no fence; the engine locks the cluster. What is synced, and why:
+//!
+//! - before the command begins, `start`, its name, and the name of the directory: after a crash of the machine they tell that
+//!   it may have begun. What the supervisor only reads is not synced: the command and the input are written anew if `start`
+//!   was lost, and needed by nobody if it was not;
+//! - before `status` gets its name, the output that belongs to it;
+//! - after that, `status` and its name. The engine does not wait for this: as long as the result is in no durable record,
+//!   nothing that depends on it has begun, and without a durable `status` the attempt counts as cut off, as it would if the
+//!   machine had crashed a moment before.
 
 mod answer;
 pub(crate) mod capped;
@@ -36,6 +45,7 @@ pub(crate) mod remote;
 mod session;
 pub(crate) mod shell;
 mod supervise;
+pub(crate) mod supervisors;
 pub(crate) mod watch;
 
 use std::os::unix::process::ExitStatusExt;

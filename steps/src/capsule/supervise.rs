@@ -1,12 +1,15 @@
 //! The supervisor of one attempt on this machine: what the wrapper of `host.sh` is on a host.
 //!
-//! The engine starts its own binary as `capsule-supervise DIRECTORY`. The supervisor leads a session of its own, so neither
-//! the end of the engine nor a Ctrl-C reaches it, holds the lock of the attempt as long as it lives, and leaves the status.
+//! The engine starts its own binary as `capsule-supervise`, and writes the attempt's directory to its standard input when there
+//! is one for it. The supervisor leads a session of its own, so neither the end of the engine nor a Ctrl-C reaches it, holds the
+//! lock of the attempt as long as it lives, and leaves the status; then it writes a line, for the engine to look.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -36,23 +39,26 @@ pub(crate) struct Order {
     pub(crate) stdin: Option<PathBuf>,
 }
 
-/// Runs the command of an attempt's directory and leaves its status there. The engine calls it for its hidden command
-/// `capsule-supervise`, before anything else; it returns when the command has ended.
+/// Runs the command of the attempt's directory that standard input names, and leaves its status there; does nothing if that
+/// names none. The engine calls it for its hidden command `capsule-supervise`, before anything else.
 #[must_use]
-pub fn supervise(directory: &Path) -> ExitCode {
+pub fn supervise() -> ExitCode {
+    // It fails only if this process leads a process group already, and then it has no terminal to lose.
+    let _ = rustix::process::setsid();
+    let mut order = Vec::new();
+    let read = io::stdin().lock().read_until(0, &mut order);
+    let (Ok(_), Some(path)) = (read, order.strip_suffix(b"\0")) else { return ExitCode::SUCCESS };
+    let directory = Path::new(OsStr::from_bytes(path));
     match run(directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error is the file `supervisor.log` of the attempt.
-            let _ = writeln!(io::stderr(), "{error}");
+            let _ = fs::write(directory.join("supervisor.log"), format!("{error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(directory: &Path) -> io::Result<()> {
-    // It fails only if this process leads a process group already, and then it has no terminal to lose.
-    let _ = rustix::process::setsid();
     let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
     // Only another supervisor of this attempt has it for long, and then it has begun when that one ends.
     lock.lock()?;
@@ -62,17 +68,21 @@ fn run(directory: &Path) -> io::Result<()> {
     let order: Order = serde_json::from_slice(&fs::read(directory.join("command"))?)?;
     let at = |place: &str| crossing(|| format!("supervisor {place} {}", attempt_of(directory)));
     at("before start record");
-    record(directory, &order)?;
+    record(directory)?;
     at("before command");
     let status = obey(directory, &order)?;
     at("after command");
     tidy(directory);
-    let unfinished = directory.join("status.tmp");
-    write_synced(&unfinished, format!("{status}\n").as_bytes())?;
+    let (unfinished, finished) = (directory.join("status.tmp"), directory.join("status"));
+    fs::write(&unfinished, format!("{status}\n"))?;
     at("before status");
-    fs::rename(unfinished, directory.join("status"))?;
+    fs::rename(unfinished, &finished)?;
     at("after status");
-    File::open(directory)?.sync_all()
+    // The engine may be gone.
+    let mut engine = io::stdout();
+    let _ = engine.write_all(b"\n").and_then(|()| engine.flush());
+    sync(&finished)?;
+    sync(directory)
 }
 
 /// Names the attempt of a directory, without the run.
@@ -86,13 +96,16 @@ fn begun(directory: &Path) -> bool {
     directory.join("status").exists() || Session::from_record(&start).is_some()
 }
 
-/// Writes the start record and makes it durable with all that came before it.
-fn record(directory: &Path, order: &Order) -> io::Result<()> {
+/// Writes the start record and makes it durable, with the names that lead to it.
+fn record(directory: &Path) -> io::Result<()> {
     write_synced(&directory.join("start"), Session::own()?.record().as_bytes())?;
-    for path in order.stdin.as_deref().into_iter().chain([&*directory.join("command"), directory]) {
-        File::open(path)?.sync_all()?;
-    }
-    directory.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    sync(directory)?;
+    directory.parent().map_or(Ok(()), sync)
+}
+
+/// Makes a file durable, or the names in a directory.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn obey(directory: &Path, order: &Order) -> io::Result<i32> {
