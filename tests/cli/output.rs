@@ -7,6 +7,8 @@ mod sshd;
 use std::fs;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::Desk;
 use super::support::wait_until;
 
@@ -56,16 +58,20 @@ fn output_of_a_host_is_seen_while_a_command_runs_and_whole_after_the_connection_
         ),
     );
     let live = desk.laptop.start(&desk.line(&["--log-format", "json"]));
-    let line =
-        |text: &str| format!(r#"{{"output":{{"id":{{"item":"h","step":"talk"}},"stream":"out","text":"{text}"}}}}"#);
-    wait_until("the first line", SOON, || live.said().contains(&line("one")));
+    wait_until("the first line", SOON, || shown(&live.said()).len() == 1);
     sshd.down();
     sshd.up();
     fs::write(first, "").unwrap();
-    wait_until("the second line", SOON, || live.said().contains(&line("two")));
+    wait_until("the second line", SOON, || shown(&live.said()).len() == 2);
     fs::write(second, "").unwrap();
     let outcome = live.wait();
     outcome.expect(0);
-    let shown: Vec<&str> = outcome.stderr.lines().filter(|line| line.starts_with(r#"{"output""#)).collect();
-    assert_eq!(shown, [line("one"), line("two"), line("three")], "each line once");
+    let line = |text: &str| json!({ "id": { "step": "talk", "item": "h" }, "stream": "out", "text": text });
+    assert_eq!(shown(&outcome.stderr), [line("one"), line("two"), line("three")], "each line once");
+}
+
+/// Returns what the report has said of output, as JSON.
+fn shown(said: &str) -> Vec<Value> {
+    let events = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    events.filter_map(|event| event.get("output").cloned()).collect()
 }
