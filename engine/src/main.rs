@@ -1,15 +1,14 @@
 //! The program `requorum`.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     // A local attempt is supervised by a process of its own. It is not a command for people, and must start fast.
-    if let (Some(first), Some(directory), None) = (args.next(), args.next(), args.next())
+    if let (Some(first), None) = (args.next(), args.next())
         && first == "capsule-supervise"
     {
-        return requorum_steps::capsule::supervise(Path::new(&directory));
+        return requorum_steps::capsule::supervise();
     }
     requorum::cli::main()
 }

@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
-use crate::capsule::{CapsuleState, Holder, look};
+use crate::capsule::supervisors::Supervisors;
+use crate::capsule::watch::Watched;
+use crate::capsule::{CapsuleState, Holder, Watch, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
 use crate::site::{Host, Site};
@@ -67,6 +69,8 @@ pub struct Script {
     pub stdin: Stdin,
     /// The directory to run in; the home directory of the user where it is left out.
     pub cwd: Option<String>,
+    /// Whether what it writes is meant for people and shown while it runs. The answers of a kind's own script are not.
+    pub shown: bool,
 }
 
 impl Script {
@@ -129,7 +133,7 @@ pub struct HostFacts {
 pub struct Settings {
     /// Where attempts on this machine keep their capsules: a directory of the run's own.
     pub local_capsules: PathBuf,
-    /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise DIRECTORY`.
+    /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise`.
     pub supervisor: PathBuf,
     /// The bound for one remote look or API call that has none of its own.
     pub call_timeout: Duration,
@@ -141,6 +145,7 @@ pub struct Settings {
 pub struct World {
     pub(crate) site: Arc<Site>,
     pub(crate) settings: Settings,
+    pub(crate) supervisors: Supervisors,
     pub(crate) ssh: SshPool,
     pub(crate) etcd: EtcdPool,
 }
@@ -159,7 +164,8 @@ impl World {
     #[must_use]
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
         let ssh = SshPool::new(settings.connect_timeout);
-        Self { site, settings, ssh, etcd: EtcdPool::default() }
+        let supervisors = Supervisors::of(settings.supervisor.clone());
+        Self { site, settings, supervisors, ssh, etcd: EtcdPool::default() }
     }
 
     /// Returns the site.
@@ -197,14 +203,14 @@ impl World {
     /// Returns what may change something, for one attempt. The caller has made the attempt's intent durable.
     #[must_use]
     pub fn writer(&self, host: Option<&HostName>, attempt: AttemptId, holder: Holder) -> Writer<'_> {
-        Writer { reader: self.reader(host), attempt, holder }
+        Writer { reader: self.reader(host), attempt, holder, watched: Watched::default() }
     }
 
     /// Asks what is known of an attempt on a host, or on this machine.
     pub async fn capsule_state(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.state(attempt).await,
-            None => LocalCapsules::new(&self.settings).state(attempt),
+            None => LocalCapsules::new(&self.settings, &self.supervisors).state(attempt),
         }
     }
 
@@ -217,12 +223,13 @@ impl World {
     ) -> Result<CapsuleState, Fault> {
         match host {
             Some(host) => self.on(host)?.stop(attempt, grace).await,
-            None => LocalCapsules::new(&self.settings).stop(attempt, grace).await,
+            None => LocalCapsules::new(&self.settings, &self.supervisors).stop(attempt, grace).await,
         }
     }
 
     /// Closes all connections and waits until their processes have ended. Capsules go on.
     pub async fn close(&self) {
+        self.supervisors.dismiss();
         self.ssh.close().await;
     }
 
@@ -311,9 +318,17 @@ pub struct Writer<'w> {
     pub(crate) reader: Reader<'w>,
     pub(crate) attempt: AttemptId,
     pub(crate) holder: Holder,
+    watched: Watched,
 }
 
 impl<'w> Writer<'w> {
+    /// Has a watch told what the command writes while it runs, if its script is [`Script::shown`].
+    #[must_use]
+    pub fn watched_by(mut self, watch: Watch) -> Self {
+        self.watched = Watched::by(watch);
+        self
+    }
+
     /// Returns what looks at the same host.
     #[must_use]
     pub fn reader(&self) -> Reader<'w> {
@@ -331,9 +346,12 @@ impl<'w> Writer<'w> {
     /// The attempt runs at most one command. If the capsule is there already, the command given is ignored: what runs is
     /// waited for, what has ended is returned, and what died without a status is [`crate::FaultKind::InDoubt`].
     pub async fn run(&self, script: Script) -> Result<Output, Fault> {
+        let nobody = Watched::default();
+        let watched = if script.shown { &self.watched } else { &nobody };
+        let world = self.reader.world;
         match self.reader.host {
-            Some(host) => HostCapsules::new(self.reader.world, host).run(&self.attempt, &self.holder, &script).await,
-            None => LocalCapsules::new(&self.reader.world.settings).run(&self.attempt, script).await,
+            Some(host) => HostCapsules::new(world, host).run(&self.attempt, &self.holder, &script, watched).await,
+            None => LocalCapsules::new(&world.settings, &world.supervisors).run(&self.attempt, script, watched).await,
         }
     }
 }

@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use requorum_steps::capsule::CapsuleState;
+use requorum_steps::capsule::{CapsuleState, Stream};
 use requorum_steps::{Fault, FaultKind, Output, Script, Stdin};
 use support::sshd::Sshd;
-use support::{attempt, holder, host, kill, script, session_of, until};
+use support::{Seen, attempt, holder, host, kill, script, session_of, shown, until};
 
 async fn run(sshd: &Sshd, number: u32, script: Script) -> Result<Output, Fault> {
     let world = sshd.world();
@@ -127,6 +127,29 @@ async fn a_lost_connection_is_made_again_and_the_command_runs_once() {
     assert_eq!(output.unwrap().status, 3);
     assert_eq!(fs::read_to_string(sshd.path("count")).unwrap(), "once\n");
     assert_eq!(world.reader(Some(&host())).look(&script("echo back")).await.unwrap().text(), "back");
+    world.close().await;
+}
+
+#[tokio::test]
+async fn output_is_seen_while_the_command_runs_and_once_across_a_lost_connection() {
+    let Some(mut sshd) = Sshd::start() else { return };
+    let world = sshd.world();
+    let (seen, go, end) = (Seen::default(), sshd.path("go"), sshd.path("end"));
+    let wait = |file: &Path| format!("while [ ! -e {} ]; do sleep 0.05; done", file.display());
+    let text = format!("printf 'one\\000\\n'; echo oops >&2; {}; printf two; {}; echo three", wait(&go), wait(&end));
+    let watch = async {
+        until("the first is seen", || seen.text(Stream::Out) == "one\0\n" && seen.text(Stream::Err) == "oops\n").await;
+        sshd.down();
+        sshd.up();
+        fs::write(&go, "").unwrap();
+        until("the second is seen", || seen.text(Stream::Out) == "one\0\ntwo").await;
+        fs::write(&end, "").unwrap();
+    };
+    let writer = world.writer(Some(&host()), attempt(1), holder("run-1", 1)).watched_by(seen.watch());
+    let (output, ()) = tokio::join!(writer.run(shown(text)), watch);
+    assert_eq!(output.unwrap().stdout, b"one\0\ntwothree\n");
+    assert_eq!(seen.text(Stream::Out), "one\0\ntwothree\n");
+    assert_eq!(seen.text(Stream::Err), "oops\n");
     world.close().await;
 }
 

@@ -138,6 +138,57 @@ fn whoever_comes_while_the_input_arrives_is_seen() {
     }
 }
 
+#[test]
+fn what_a_command_writes_is_told_while_it_runs() {
+    for shell in shells() {
+        eprintln!("under {:?}", shell.words);
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display().to_string();
+        let wait = |name: &str| format!("until [ -e {at}/{name} ]; do sleep 0.05; done");
+        let text = format!("printf one; printf 'a\\nb' >&2; {}; echo two; {}", wait("first"), wait("second"));
+        let mut child =
+            shell.spawn(&["launch", &at, "c", "run", "s@h.1", "1", "token", "me", "empty", "0", &text, "sh"]);
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            stdout.read_line(&mut line).unwrap();
+            line
+        };
+        assert_eq!(line(), "N begun\n");
+        // No line break stands after the bytes of a frame.
+        assert_eq!([line(), line(), line()], ["N chunk out 0 3\n", "oneN chunk err 0 3\n", "a\n"]);
+        fs::write(directory.path().join("first"), "").unwrap();
+        assert_eq!([line(), line()], ["bN chunk out 3 4\n", "two\n"]);
+        fs::write(directory.path().join("second"), "").unwrap();
+        assert_eq!([line(), line(), line(), line()], ["N state exited 0 0 7 0 3 0\n", "onetwo\n", "a\n", "b"]);
+        child.wait().unwrap();
+    }
+}
+
+#[test]
+fn output_in_small_pieces_is_kept_whole_up_to_the_cap() {
+    for shell in shells() {
+        eprintln!("under {:?}", shell.words);
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().display().to_string();
+        // 600,000 bytes in pieces of 100, far more than fit into the head.
+        let text = "n=0; while [ $n -lt 6000 ]; do n=$((n + 1)); printf '%0100d' $n; done";
+        let said = shell.raw(b"", &["launch", &at, "c", "run", "s@h.1", "1", "token", "me", "empty", "0", text, "sh"]);
+        let wanted: String = (1..=6000).map(|n| format!("{n:0100}")).collect();
+        let text = String::from_utf8(said.stdout).unwrap();
+        let (_, kept) =
+            text.split_once("N state exited 0 0 524288 75712 0 0\n").unwrap_or_else(|| panic!("{:.200}", text));
+        assert!(kept == wanted, "{} bytes", kept.len());
+        let mut left: Vec<_> =
+            fs::read_dir(directory.path().join("c/run/s@h.1")).unwrap().map(|at| at.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(
+            left,
+            ["command", "err.head", "err.tail", "lock", "out.head", "out.tail", "start", "status", "wrapper.log"]
+        );
+    }
+}
+
 /// A launch that has been asked for its input and has not sent it yet.
 struct Slow {
     child: Child,

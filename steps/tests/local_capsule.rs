@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use requorum_steps::capsule::CapsuleState;
+use requorum_steps::capsule::{CapsuleState, SHOWN, Stream};
 use requorum_steps::site::{EtcdAccess, Identity};
 use requorum_steps::world::Settings;
 use requorum_steps::{Fault, FaultKind, Output, Script, Site, Stdin, World};
-use support::{attempt, holder, kill, script, session_of, until};
+use support::{Seen, attempt, holder, kill, script, session_of, shown, supervisors, until};
 
 #[test]
 fn supervisor() {
@@ -149,6 +149,28 @@ async fn a_supervisor_killed_with_its_command_alive_is_running_then_dead() {
 }
 
 #[tokio::test]
+async fn a_supervisor_waits_for_the_next_attempt_and_ends_with_its_engine() {
+    let engine = Engine::new();
+    let world = engine.world();
+    let waiting = || supervisors(engine.directory.path());
+    let run = async |number| {
+        let writer = world.writer(None, attempt(number), holder("run-1", 1));
+        let output = writer.run(script("ps -o sid= -p $$")).await.unwrap();
+        output.text().trim().parse::<i32>().unwrap()
+    };
+    run(1).await;
+    until("only the next is left", || waiting().len() == 1).await;
+    let next = waiting()[0];
+    assert_eq!(run(2).await, next);
+    until("only the next is left", || waiting().len() == 1).await;
+    let next = waiting()[0];
+    kill(next);
+    assert_ne!(run(3).await, next, "one that was killed is replaced");
+    drop(world);
+    until("none is left", || waiting().is_empty()).await;
+}
+
+#[tokio::test]
 async fn another_boot_id_means_that_the_machine_rebooted() {
     let engine = Engine::new();
     let file = engine.path("pid");
@@ -202,6 +224,46 @@ async fn of_much_output_the_beginning_and_the_end_are_kept() {
     let output = engine.run(script("echo first; head -c 100000000 /dev/zero; echo last")).await.unwrap();
     assert!(output.truncated && output.stdout.len() == 1024 * 1024);
     assert!(output.stdout.starts_with(b"first\n") && output.stdout.ends_with(b"last\n"));
+}
+
+#[tokio::test]
+async fn output_is_seen_while_the_command_runs_and_by_the_next_engine_again() {
+    let engine = Engine::new();
+    let go = engine.path("go");
+    let text = format!("printf one; echo oops >&2; while [ ! -e {} ]; do sleep 0.05; done; echo two", go.display());
+    let (first, second) = (Seen::default(), Seen::default());
+    let world = engine.world();
+    let run = async |seen: &Seen| {
+        let writer = world.writer(None, attempt(1), holder("run-1", 1)).watched_by(seen.watch());
+        writer.run(shown(&text)).await.unwrap()
+    };
+    tokio::select! {
+        ended = run(&first) => panic!("it ended: {ended:?}"),
+        () = until("it is seen", || first.text(Stream::Out) == "one" && first.text(Stream::Err) == "oops\n") => {}
+    }
+    let rest = async {
+        until("the second sees it too", || second.text(Stream::Out) == "one").await;
+        fs::write(&go, "").unwrap();
+    };
+    let (output, ()) = tokio::join!(run(&second), rest);
+    assert_eq!(output.text(), "onetwo");
+    assert_eq!((second.text(Stream::Out), second.text(Stream::Err)), ("onetwo\n".to_owned(), "oops\n".to_owned()));
+}
+
+#[tokio::test]
+async fn no_more_is_shown_than_the_beginning_and_nothing_of_a_script_that_is_not_for_people() {
+    let engine = Engine::new();
+    let world = engine.world();
+    let seen = Seen::default();
+    let run = async |number, script| {
+        let writer = world.writer(None, attempt(number), holder("run-1", 1)).watched_by(seen.watch());
+        writer.run(script).await.unwrap()
+    };
+    let text = "echo first; head -c 3000000 /dev/zero; echo last";
+    run(1, script(text)).await;
+    assert_eq!(seen.bytes(Stream::Out).len(), 0);
+    let output = run(2, shown(text)).await;
+    assert_eq!(seen.bytes(Stream::Out), output.stdout[..SHOWN]);
 }
 
 #[tokio::test]

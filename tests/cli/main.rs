@@ -5,6 +5,7 @@
 mod support;
 
 mod decisions;
+mod output;
 mod preview;
 mod running;
 mod secrets;

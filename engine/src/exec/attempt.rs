@@ -10,10 +10,12 @@ use requorum_steps::crossing::crossing;
 use requorum_steps::{Action, AttemptId, Effect, Fault, FaultKind, Kind, Make, Probe, Seat};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use super::clock;
 use super::context::{self, Context, Entry};
 use super::look::{self, Spot};
+use super::output::Output;
 use crate::plan::template::{self, BadTemplate};
 use crate::report::phrase;
 use crate::run::record::{Event, Finding};
@@ -257,13 +259,15 @@ impl Work<'_> {
     /// Lets the action act under its time bound. The intent is durable.
     async fn do_it(&self, action: &dyn Action, number: u32, before: &Value) -> Outcome {
         let attempt = self.context.attempt(&self.entry.id, number);
+        let output = Output::of(&self.context.report, &self.entry.id);
         let writer = self.context.world.writer(self.entry.host(), attempt.clone(), self.context.holder.clone());
+        let writer = writer.watched_by(output.watch());
         if let Err(fault) = self.holds_the_cluster(action).await {
             return Outcome::Failed(fault);
         }
         let bound = self.entry.step.timeout.unwrap_or(DEFAULT_TIMEOUT);
         crossing(|| format!("before act {}", attempt.directory()));
-        if let Ok(outcome) = tokio::time::timeout(bound, action.act(&writer)).await {
+        if let Ok(outcome) = output.while_running(timeout(bound, action.act(&writer))).await {
             crossing(|| format!("after act {}", attempt.directory()));
             return Outcome::of(outcome);
         }
@@ -277,7 +281,7 @@ impl Work<'_> {
             return self.stop_call(action, late, before).await;
         }
         if let Ok(CapsuleState::Exited { .. }) = self.context.world.capsule_state(self.entry.host(), &attempt).await
-            && let Ok(outcome) = tokio::time::timeout(GRACE, action.act(&writer)).await
+            && let Ok(outcome) = output.while_running(timeout(GRACE, action.act(&writer))).await
         {
             // It ended by itself at the last moment: what its capsule kept is its outcome.
             return Outcome::of(outcome);

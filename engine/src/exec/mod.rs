@@ -11,6 +11,7 @@ pub mod give_up;
 pub mod inbox;
 pub mod journal;
 pub mod look;
+pub mod output;
 pub mod reconcile;
 pub mod secrets;
 pub mod signals;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use requorum_steps::capsule::Stream;
 use serde_json::json;
 
 use super::Report;
@@ -26,6 +27,10 @@ impl Report for Json {
 
     fn waiting(&self, id: Option<&ItemId>, finding: &Finding, left: Duration) {
         Self::line(&json!({ "waiting": { "id": id, "finding": finding, "left_s": left.as_secs() } }));
+    }
+
+    fn output(&self, id: &ItemId, stream: Stream, text: &str) {
+        Self::line(&json!({ "output": { "id": id, "stream": stream, "text": text } }));
     }
 
     fn say(&self, line: &str) {

@@ -1,12 +1,14 @@
 //! Plain timestamped lines on standard error, where there is no terminal.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use requorum_steps::capsule::Stream;
 
 use super::Report;
 use super::phrase::{self, Phrase};
@@ -28,8 +30,11 @@ pub fn line(record: &Record, took: Option<Duration>) -> Option<String> {
 fn format_line(at: Timestamp, phrase: &Phrase, took: Option<Duration>) -> String {
     let took = took.map(|took| format!(" in {}", phrase::span(took))).unwrap_or_default();
     let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", phrase.detail) };
-    let time = at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ");
-    format!("{time}  {:<28} {}{took}{detail}", phrase.subject, phrase.verb)
+    format!("{}  {:<28} {}{took}{detail}", clock(at), phrase.subject, phrase.verb)
+}
+
+fn clock(at: Timestamp) -> impl Display {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ")
 }
 
 /// Returns how long an item has taken, once it is done.
@@ -67,6 +72,10 @@ impl Report for Lines {
             let phrase = Phrase { tone: phrase::Tone::Plain, subject, verb: "waits for", detail };
             Self::print(&format_line(Timestamp::now(), &phrase, None));
         }
+    }
+
+    fn output(&self, id: &ItemId, _stream: Stream, text: &str) {
+        Self::print(&format!("{}  {:<28} | {text}", clock(Timestamp::now()), id.to_string()));
     }
 
     fn say(&self, text: &str) {

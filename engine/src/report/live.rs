@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use requorum_steps::capsule::Stream;
 
 use super::Report;
 use super::lines::took;
@@ -103,6 +104,11 @@ impl Report for Live {
             let sees = phrase::finding_line(finding);
             bar.set_message(format!("waits (at most {} more): {sees}", phrase::span(left)));
         }
+    }
+
+    fn output(&self, id: &ItemId, _stream: Stream, text: &str) {
+        let line = format!("  {:<28} {} {text}", id.to_string(), style("|").dim());
+        let _ = self.all.println(line);
     }
 
     fn say(&self, line: &str) {

@@ -9,6 +9,8 @@ pub mod summary;
 
 use std::time::Duration;
 
+use requorum_steps::capsule::Stream;
+
 use crate::run::record::{Finding, ItemId, Record};
 use crate::run::state::RunState;
 
@@ -20,6 +22,11 @@ pub trait Report: Send + Sync {
     /// Takes what a wait saw last. `id` is the waiting item, or none in the preflight.
     fn waiting(&self, id: Option<&ItemId>, finding: &Finding, left: Duration) {
         let _ = (id, finding, left);
+    }
+
+    /// Takes a line that a command of an item has written just now. It has no control characters.
+    fn output(&self, id: &ItemId, stream: Stream, text: &str) {
+        let _ = (id, stream, text);
     }
 
     /// Takes a line about the run as a whole that is no record.

@@ -38,16 +38,17 @@ impl Act {
 pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, parallel: usize) -> Vec<Act> {
     let mut acts = Vec::new();
     let mut free = parallel.saturating_sub(working.len());
+    if free == 0 {
+        return acts;
+    }
     let mut busy: HashMap<StepId, usize> = HashMap::new();
     for id in working {
         *busy.entry(id.step.clone()).or_default() += 1;
     }
     // What acted or may still act comes before what has not begun, and takes its place.
     let mut owed: HashMap<StepId, usize> = HashMap::new();
-    for (id, item) in state.active() {
-        if matches!(item.phase, Phase::InDoubt { .. } | Phase::Acted) && !working.contains(&id) {
-            *owed.entry(id.step).or_default() += 1;
-        }
+    for id in state.owed().filter(|id| !working.contains(id)) {
+        *owed.entry(id.step).or_default() += 1;
     }
     let mut next_in_turn: HashMap<StepId, Option<ItemId>> = HashMap::new();
     for (id, item) in state.active() {

@@ -111,6 +111,12 @@ impl Phase {
         }
     }
 
+    /// Says whether it acted or may have, and the engine has still to verify it or to find out.
+    #[must_use]
+    pub fn is_owed(&self) -> bool {
+        matches!(self, Self::InDoubt { .. } | Self::Acted)
+    }
+
     /// Says whether it has acted: `Some(false)` where it may have, `None` where it surely has not in this run, or a person
     /// answers for it.
     #[must_use]

@@ -81,6 +81,8 @@ pub struct RunState {
     item_places: HashMap<ItemId, (usize, usize)>,
     /// The items that the engine has something to do about, by place.
     active: BTreeSet<(usize, usize)>,
+    /// Those of them that acted or may have: few, where the others may be very many.
+    owed: BTreeSet<(usize, usize)>,
     last_seq: u64,
     epoch: u64,
     began: Option<Timestamp>,
@@ -121,6 +123,7 @@ impl RunState {
             items,
             item_places,
             active: BTreeSet::new(),
+            owed: BTreeSet::new(),
             last_seq: 0,
             epoch: 0,
             began: None,
@@ -204,6 +207,11 @@ impl RunState {
     /// Returns the items that are released and neither done nor stuck, in the plan's order.
     pub fn active(&self) -> impl Iterator<Item = (ItemId, &Item)> {
         self.active.iter().map(|place| (self.id(*place), &self.items[place]))
+    }
+
+    /// Returns the items that acted or may have, and are neither verified nor settled, in the plan's order.
+    pub fn owed(&self) -> impl Iterator<Item = ItemId> {
+        self.owed.iter().map(|place| self.id(*place))
     }
 
     /// Says whether every item of a step is done and all that it needs as well.
@@ -329,6 +337,11 @@ impl RunState {
         } else {
             self.active.insert(place);
         }
+        if item.phase.is_owed() {
+            self.owed.insert(place);
+        } else {
+            self.owed.remove(&place);
+        }
         if matches!(record.event, Event::Overridden { .. }) {
             self.overridden = true;
         }
@@ -409,6 +422,11 @@ impl RunState {
                 phase = Phase::Pending;
             } else {
                 self.active.insert(*place);
+            }
+            if phase.is_owed() {
+                self.owed.insert(*place);
+            } else {
+                self.owed.remove(place);
             }
             item.phase = phase;
             item.ended = None;

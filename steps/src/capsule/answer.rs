@@ -1,6 +1,7 @@
 //! What the host's script answers: one line each, begun by the nonce of the call.
 
 use crate::capsule::capped::CAP;
+use crate::capsule::watch::Stream;
 use crate::capsule::{CapsuleState, Holder};
 use crate::name::RunId;
 use crate::world::{Output, SeenFence};
@@ -31,6 +32,15 @@ pub(crate) enum Answer {
         /// Its clock, in milliseconds since 1970.
         clock_ms: i64,
     },
+    /// As many bytes follow, which stand at this offset of a stream.
+    Chunk {
+        /// The stream.
+        stream: Stream,
+        /// How many bytes of it stand before them.
+        offset: usize,
+        /// How many bytes follow.
+        length: usize,
+    },
     /// The state of an attempt, and how many bytes of output follow: of each stream the beginning and the end.
     State(CapsuleState, [usize; 4]),
 }
@@ -52,6 +62,7 @@ pub(crate) fn parse(line: &str, nonce: &str, cluster: &str) -> Option<Answer> {
         "fence" => Some(Answer::Fence(Some(fence(rest, cluster)?))),
         "no-fence" => Some(Answer::Fence(None)),
         "hello" => hello(rest),
+        "chunk" => chunk(rest),
         "state" => state(rest),
         _ => None,
     }
@@ -75,6 +86,15 @@ fn hello(text: &str) -> Option<Answer> {
     // Not every `date` knows nanoseconds; without them the middle of the second is the best guess.
     let nanos = words.next().and_then(|nanos| nanos.parse::<i64>().ok()).unwrap_or(500_000_000);
     Some(Answer::Hello { boot_id, user, in_memory, clock_ms: seconds * 1000 + nanos / 1_000_000 })
+}
+
+fn chunk(text: &str) -> Option<Answer> {
+    let mut words = text.split_whitespace();
+    let name = words.next()?;
+    let stream = Stream::ALL.into_iter().find(|stream| stream.name() == name)?;
+    let mut size = || words.next()?.parse::<usize>().ok().filter(|&bytes| bytes <= CAP);
+    let (offset, length) = (size()?, size()?);
+    (offset + length <= CAP).then_some(Answer::Chunk { stream, offset, length })
 }
 
 fn state(text: &str) -> Option<Answer> {
@@ -135,6 +155,15 @@ mod tests {
         assert!(parse("n state exited 3 0 1 2 3 4", "n", "c").is_some());
         assert!(parse("n state exited 3 0 99999999 2 3 4", "n", "c").is_none());
         assert!(parse("n state exited x 0 1 2 3 4", "n", "c").is_none());
+    }
+
+    #[test]
+    fn a_chunk_names_its_place_which_lies_below_the_cap() {
+        let chunk = Answer::Chunk { stream: Stream::Err, offset: 3, length: 4 };
+        assert_eq!(parse("n chunk err 3 4", "n", "c"), Some(chunk));
+        assert_eq!(parse("n chunk both 3 4", "n", "c"), None);
+        assert_eq!(parse(&format!("n chunk out 1 {CAP}"), "n", "c"), None);
+        assert_eq!(parse("n chunk out 1 18446744073709551615", "n", "c"), None);
     }
 
     #[test]

@@ -15,14 +15,15 @@ pub(crate) struct Capped {
 }
 
 impl Capped {
-    /// Adds bytes at the end.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Adds bytes at the end, and returns how many of them belong to the beginning.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> usize {
         let (head, rest) = bytes.split_at(bytes.len().min(CAP - self.head.len()));
         self.head.extend_from_slice(head);
         self.tail.extend_from_slice(rest);
         if self.tail.len() >= 2 * CAP {
             self.cut();
         }
+        head.len()
     }
 
     /// Returns the beginning and the end as they are kept in files: one byte of the end more than the cap tells that bytes
@@ -49,7 +50,7 @@ impl Capped {
         loop {
             match from.read(&mut buffer).await? {
                 0 => return Ok(()),
-                count => self.push(&buffer[..count]),
+                count => drop(self.push(&buffer[..count])),
             }
         }
     }

@@ -1,19 +1,21 @@
 //! Capsules on this machine: the same protocol as `host.sh`, with the same files, carried out by the supervisor.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::capsule::answer;
 use crate::capsule::capped::CAP;
 use crate::capsule::session::Session;
-use crate::capsule::supervise::Order;
+use crate::capsule::supervise::{Order, sync};
+use crate::capsule::supervisors::Supervisors;
+use crate::capsule::watch::{SHOWN, Stream, Watched};
 use crate::capsule::{CapsuleState, cut_off, shell};
 use crate::crossing::crossing;
 use crate::fault::Fault;
@@ -22,15 +24,18 @@ use crate::world::{Output, Script, Settings, Stdin};
 
 /// How often a session is looked at while it is waited for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How often is shown what a command has written since.
+const SHOW: Duration = Duration::from_millis(200);
 
 /// The capsules of this machine.
 pub(crate) struct LocalCapsules<'w> {
     settings: &'w Settings,
+    supervisors: &'w Supervisors,
 }
 
 impl<'w> LocalCapsules<'w> {
-    pub(crate) fn new(settings: &'w Settings) -> Self {
-        Self { settings }
+    pub(crate) fn new(settings: &'w Settings, supervisors: &'w Supervisors) -> Self {
+        Self { settings, supervisors }
     }
 
     /// Says what is known of an attempt.
@@ -39,13 +44,21 @@ impl<'w> LocalCapsules<'w> {
     }
 
     /// Runs a script in the attempt's capsule, or finds what became of it; see [`crate::Writer::run`].
-    pub(crate) async fn run(&self, attempt: &AttemptId, script: Script) -> Result<Output, Fault> {
+    pub(crate) async fn run(&self, attempt: &AttemptId, script: Script, watched: &Watched) -> Result<Output, Fault> {
         let directory = self.directory(attempt);
         if matches!(self.state(attempt)?, CapsuleState::Absent | CapsuleState::NotStarted) {
-            self.launch(&directory, script).await?;
+            let mut launch = pin!(self.launch(&directory, script));
+            loop {
+                match timeout(SHOW, &mut launch).await {
+                    Ok(launched) => break launched?,
+                    Err(_) => show(&directory, watched),
+                }
+            }
         }
         loop {
-            match self.state(attempt)? {
+            let state = self.state(attempt)?;
+            show(&directory, watched);
+            match state {
                 CapsuleState::Running => tokio::time::sleep(LOOK).await,
                 CapsuleState::Exited { status } => {
                     return output(&directory, status).map_err(|error| unreadable(&error));
@@ -87,7 +100,7 @@ impl<'w> LocalCapsules<'w> {
         Ok(after)
     }
 
-    /// Starts the supervisor and waits for its end; dropped before, it goes on alone.
+    /// Has the attempt supervised until its status is in place, or its supervisor has ended. Dropped before, that goes on alone.
     async fn launch(&self, directory: &Path, script: Script) -> Result<(), Fault> {
         let text = shell::text(&script, &std::collections::BTreeMap::new())?;
         let place = directory.to_owned();
@@ -95,15 +108,12 @@ impl<'w> LocalCapsules<'w> {
         let prepared = tokio::task::spawn_blocking(move || prepare(&place, text, args, &stdin)).await;
         prepared.map_err(|error| Fault::failed("the capsule could not be prepared").seen(error.to_string()))??;
         crossing(|| format!("capsule before launch {}", directory.file_name().unwrap_or_default().display()));
-        let log = File::create(directory.join("supervisor.log")).map_err(|error| unreadable(&error))?;
-        let mut command = Command::new(&self.settings.supervisor);
-        command.arg("capsule-supervise").arg(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let supervisor = command.spawn();
-        let mut supervisor = supervisor.map_err(|error| {
+        let mut supervisor = self.supervisors.order(directory).await.map_err(|error| {
             let program = self.settings.supervisor.display();
             Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
         })?;
-        supervisor.wait().await.map(drop).map_err(|error| unreadable(&error))
+        while supervisor.goes_on().await.map_err(|error| unreadable(&error))? && ended(directory).is_none() {}
+        Ok(())
     }
 
     fn directory(&self, attempt: &AttemptId) -> PathBuf {
@@ -165,6 +175,25 @@ fn session(directory: &Path) -> Option<Session> {
     Session::from_record(&fs::read_to_string(directory.join("start")).ok()?)
 }
 
+/// Tells what is new in the beginnings of the streams.
+fn show(directory: &Path, watched: &Watched) {
+    if !watched.is_some() {
+        return;
+    }
+    for stream in Stream::ALL {
+        let told = watched.told(stream);
+        let mut new = Vec::new();
+        let read = File::open(directory.join(format!("{}.head", stream.name()))).and_then(|mut file| {
+            file.seek(SeekFrom::Start(told as u64))?;
+            file.take((SHOWN - told) as u64).read_to_end(&mut new)
+        });
+        // There is no file before the first byte; what else fails will fail for the result, which tells it.
+        if read.is_ok() {
+            watched.take(stream, told, &new);
+        }
+    }
+}
+
 fn output(directory: &Path, status: i32) -> io::Result<Output> {
     let mut bytes = Vec::new();
     let mut sizes = [0; 4];
@@ -184,7 +213,12 @@ fn output(directory: &Path, status: i32) -> io::Result<Output> {
 /// Makes the directory and fills it; the supervisor makes it durable.
 fn prepare(directory: &Path, text: String, args: Vec<String>, stdin: &Stdin) -> Result<(), Fault> {
     let write = || -> io::Result<()> {
-        DirBuilder::new().mode(0o700).recursive(true).create(directory)?;
+        let private = |path| DirBuilder::new().mode(0o700).recursive(true).create(path);
+        if let Some(all) = directory.parent().filter(|all| !all.exists()) {
+            private(all)?;
+            all.parent().map_or(Ok(()), sync)?;
+        }
+        private(directory)?;
         let stdin = spool(directory, stdin)?;
         fs::write(directory.join("command"), serde_json::to_vec(&Order { text, args, stdin })?)
     };

@@ -249,23 +249,57 @@ begin() {
     }
 }
 
-# Waits for the end of the attempt in `dir` and reports it. The lock is free once the wrapper is gone, however it went.
+# Waits for the end of the attempt in `dir` and reports it; meanwhile it tells once a second what was written since. The lock is
+# free once the wrapper is gone, however it went.
 follow() {
+    exec 2>/dev/null # nobody reads it until the end, and a shell may note there whom `timeout` ended
+    out_told=0 err_told=0
     while :; do
-        flock -s "$dir/lock" true
-        look_at "$dir"
-        [ "$what" = running ] || break
-        sleep 1 # the wrapper was killed, its command lives
+        timeout 1 flock -s "$dir/lock" true
+        case $? in
+        124 | 143) ;; # the time is over: coreutils, busybox
+        *)
+            look_at "$dir"
+            [ "$what" = running ] || break
+            sleep 1 # the wrapper was killed, its command lives
+            ;;
+        esac
+        tell out "$out_told" && out_told=$new
+        tell err "$err_told" && err_told=$new
     done
     [ "$what" != dead ] || tidy "$dir"
     report output
 }
 
+# Tells what the beginning of the stream $1 has after its first $2 bytes, and sets `new` to what it has in all. It only grows.
+tell() {
+    new=$(($(size "$dir/$1.head")))
+    [ "$new" -gt "$2" ] || return
+    say chunk "$1" "$2" $((new - $2))
+    tail -c +$(($2 + 1)) "$dir/$1.head" | head -c $((new - $2))
+}
+
 # --- the wrapper: a session of its own, descriptor 9 is the attempt's lock -----------------------------------------------
 
-# Keeps the first and the last bytes of standard input in $1.head and $1.tail. dd does not read ahead, head may.
+# Keeps the first and the last bytes of standard input in $1.head and $1.tail. dd writes each block as it has read it, however
+# short, and does not read ahead. After its count of blocks the next dd goes on; where it read fewer, the input has ended.
+# (`stop` spares only direct children of this process, so there is no command substitution.)
 keep() {
-    dd of="$1.head" bs=65536 count=$((cap / 65536)) iflag=fullblock 2>/dev/null
+    left=$cap
+    : >"$1.head"
+    while [ "$left" -gt 0 ]; do
+        block=1024
+        [ "$left" -ge "$block" ] || block=$left
+        dd bs="$block" count=$((left / block)) >>"$1.head" 2>"$1.note" || break
+        while read -r note _; do
+            case $note in [0-9]*+[0-9]*) break ;; esac # FULL+SHORT records in, after whatever it warns of
+        done <"$1.note"
+        note=${note:-0+0}
+        [ $((${note%+*} + ${note#*+})) = $((left / block)) ] || break
+        wc -c <"$1.head" >"$1.note" && read -r left <"$1.note" || break
+        left=$((cap - left))
+    done
+    rm -f "$1.note"
     tail -c $((cap + 1)) >"$1.tail"
 }
 
@@ -375,7 +409,7 @@ need() { command -v "$1" >/dev/null 2>&1 || refuse "the host has no '$1': instal
 greet() {
     root=$1
     for tool in flock setsid; do need "$tool" util-linux; done
-    for tool in sync dd tail cat tr wc mkdir mkfifo mktemp mv rm rmdir sleep date id; do need "$tool" coreutils; done
+    for tool in sync timeout dd head tail cat tr wc mkdir mkfifo mktemp mv rm rmdir sleep date id; do need "$tool" coreutils; done
     [ -r /proc/sys/kernel/random/boot_id ] && [ -r /proc/self/stat ] || refuse "the host has no /proc: a Linux host is needed"
     near=$root
     while [ -n "$near" ] && [ ! -e "$near" ]; do near=${near%/*}; done
@@ -383,6 +417,7 @@ greet() {
     [ -d "$near" ] && [ -w "$near" ] && [ -x "$near" ] ||
         refuse "$(id -un) cannot write below $near, where the capsules go ($root): set 'become: sudo' or another capsule_root"
     setsid true || refuse "'setsid' does not work"
+    timeout 9 true || refuse "'timeout 9 true' fails: coreutils or busybox 1.30 is needed"
     sync "$near" || refuse "'sync $near' fails: coreutils 8.24 or busybox and a disk without errors are needed"
     read -r now </proc/sys/kernel/random/boot_id
     if in_memory "$near"; then memory=1; else memory=0; fi

@@ -17,11 +17,25 @@
 //! Following blocks on the attempt's `lock`, which is free once the wrapper is gone, however it went. Then: `status` there,
 //! *exited*; another boot id, or no process left of the session, *dead*; else *running*, without a wrapper.
 //!
+//! The first 512 KiB of each stream grow in `out.head` and `err.head` as the command writes them; of what follows the last
+//! 512 KiB are kept, and are in `out.tail` and `err.tail` at the end. While it follows, the script sends once a second what is
+//! new in the heads, in frames with their offsets: `chunk out|err OFFSET LENGTH`, then the bytes. After a lost connection they
+//! come again from the start, and [`watch`] tells each byte once. The answer at the end has it all, whatever was sent before.
+//!
 //! Launching is idempotent, so a client that lost the connection launches again. Whoever finds an attempt absent or not
 //! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
 //!
 //! # On this machine
-//! The same files, made by [`supervise`] in a directory of the run's own. There is no fence; the engine locks the cluster.
+//! The same files, made by [`supervise`] in a directory of the run's own: each attempt has a supervisor, a process and session
+//! of its own, as the wrapper is on a host. There is no fence; the engine locks the cluster. What is synced, and why:
+//!
+//! - before the command begins, `start`, its name, and the name of the directory: after a crash of the machine they tell that
+//!   it may have begun. What the supervisor only reads is not synced: the command and the input are written anew if `start`
+//!   was lost, and needed by nobody if it was not;
+//! - before `status` gets its name, the output that belongs to it;
+//! - after that, `status` and its name. The engine does not wait for this: as long as the result is in no durable record,
+//!   nothing that depends on it has begun, and without a durable `status` the attempt counts as cut off, as it would if the
+//!   machine had crashed a moment before.
 
 mod answer;
 pub(crate) mod capped;
@@ -31,6 +45,8 @@ pub(crate) mod remote;
 mod session;
 pub(crate) mod shell;
 mod supervise;
+pub(crate) mod supervisors;
+pub(crate) mod watch;
 
 use std::os::unix::process::ExitStatusExt;
 
@@ -41,6 +57,7 @@ use crate::name::RunId;
 use crate::world::Output;
 
 pub use supervise::supervise;
+pub use watch::{SHOWN, Stream, Watch};
 
 /// Who holds a cluster: what the fence on each host is compared with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

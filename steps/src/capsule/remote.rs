@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use crate::capsule::answer::{self, Answer};
 use crate::capsule::capped::Capped;
+use crate::capsule::watch::{Stream, Watched};
 use crate::capsule::{CapsuleState, Holder, cut_off, shell};
 use crate::crossing::crossing;
 use crate::fault::{Fault, FaultKind};
@@ -137,14 +138,20 @@ impl<'w> HostCapsules<'w> {
     ///
     /// Launching is the same call as following: an attempt that has begun is followed, whoever asks. So a launch whose answer
     /// was lost is simply made again, and only when the host cannot be asked for [`RECONNECT`] is the outcome in doubt.
-    pub(crate) async fn run(&self, attempt: &AttemptId, holder: &Holder, script: &Script) -> Result<Output, Fault> {
+    pub(crate) async fn run(
+        &self,
+        attempt: &AttemptId,
+        holder: &Holder,
+        script: &Script,
+        watched: &Watched,
+    ) -> Result<Output, Fault> {
         if holder.run != attempt.run || holder.cluster != self.cluster() {
             let whose = format!("run {} of {}", holder.run, holder.cluster);
             return Err(self.on(Fault::refused(format!("the attempt {attempt} does not belong to {whose}"))));
         }
         let mut lost: Option<(Instant, bool)> = None;
         loop {
-            let why = match self.launch(attempt, holder, script).await {
+            let why = match self.launch(attempt, holder, script, watched).await {
                 Ok((CapsuleState::Exited { .. }, output)) => return Ok(output),
                 Ok((state, output)) => return Err(self.on(cut_off(&state, &output))),
                 Err(Trouble::Answered(fault)) if !matches!(lost, Some((_, true))) => return Err(self.on(fault)),
@@ -174,6 +181,7 @@ impl<'w> HostCapsules<'w> {
         attempt: &AttemptId,
         holder: &Holder,
         script: &Script,
+        watched: &Watched,
     ) -> Result<(CapsuleState, Output), Trouble> {
         let (input, length) = announced(&script.stdin).await.map_err(Trouble::Fault)?;
         let text = shell::text(script, &self.world.site.env).map_err(Trouble::Fault)?;
@@ -198,15 +206,9 @@ impl<'w> HostCapsules<'w> {
             Trouble::Lost { why, .. } => Trouble::Lost { why, begun: true },
             other => other,
         };
-        match call.next().await.map_err(begun)? {
-            Answer::State(state, sizes) => {
-                let bytes = within(LAUNCH, call.bytes(sizes.iter().sum())).await.map_err(begun)?;
-                let status = if let CapsuleState::Exited { status } = state { status } else { -1 };
-                at("ended");
-                Ok((state, answer::output(status, &bytes, sizes)))
-            }
-            other => Err(Trouble::Fault(unexpected(&other))),
-        }
+        let ended = call.follow(watched).await.map_err(begun)?;
+        at("ended");
+        Ok(ended)
     }
 
     async fn ask(&self, operation: &str, args: &[&str]) -> Result<Answer, Fault> {
@@ -332,6 +334,26 @@ impl Call {
             Ok(Ok(status)) => Trouble::lost(format!("the host's shell ended early with {status}: {said}")),
             Ok(Err(why)) => Trouble::lost(why),
             Err(_) => Trouble::lost("the connection does not end"),
+        }
+    }
+
+    /// Waits for the end of an attempt that has begun, and tells meanwhile what it writes.
+    async fn follow(&mut self, watched: &Watched) -> Result<(CapsuleState, Output), Trouble> {
+        loop {
+            match self.next().await? {
+                Answer::Chunk { stream, offset, length } => {
+                    watched.take(stream, offset, &within(LAUNCH, self.bytes(length)).await?);
+                }
+                Answer::State(state, sizes) => {
+                    let bytes = within(LAUNCH, self.bytes(sizes.iter().sum())).await?;
+                    let status = if let CapsuleState::Exited { status } = state { status } else { -1 };
+                    let (out, err) = bytes.split_at(sizes[0] + sizes[1]);
+                    watched.take(Stream::Out, 0, &out[..sizes[0]]);
+                    watched.take(Stream::Err, 0, &err[..sizes[2]]);
+                    return Ok((state, answer::output(status, &bytes, sizes)));
+                }
+                other => return Err(Trouble::Fault(unexpected(&other))),
+            }
         }
     }
 

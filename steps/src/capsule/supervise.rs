@@ -1,11 +1,15 @@
 //! The supervisor of one attempt on this machine: what the wrapper of `host.sh` is on a host.
 //!
-//! The engine starts its own binary as `capsule-supervise DIRECTORY`. The supervisor leads a session of its own, so neither
-//! the end of the engine nor a Ctrl-C reaches it, holds the lock of the attempt as long as it lives, and leaves the status.
+//! The engine starts its own binary as `capsule-supervise`, and writes the attempt's directory to its standard input when there
+//! is one for it. The supervisor leads a session of its own, so neither the end of the engine nor a Ctrl-C reaches it, holds the
+//! lock of the attempt as long as it lives, and leaves the status; then it writes a line, for the engine to look.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
+use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -18,6 +22,7 @@ use crate::capsule::capped::Capped;
 use crate::capsule::here::tidy;
 use crate::capsule::session::Session;
 use crate::capsule::status_number;
+use crate::capsule::watch::Stream;
 use crate::crossing::crossing;
 
 /// How long a process in the background may keep the output open after the command has ended.
@@ -34,23 +39,26 @@ pub(crate) struct Order {
     pub(crate) stdin: Option<PathBuf>,
 }
 
-/// Runs the command of an attempt's directory and leaves its status there. The engine calls it for its hidden command
-/// `capsule-supervise`, before anything else; it returns when the command has ended.
+/// Runs the command of the attempt's directory that standard input names, and leaves its status there; does nothing if that
+/// names none. The engine calls it for its hidden command `capsule-supervise`, before anything else.
 #[must_use]
-pub fn supervise(directory: &Path) -> ExitCode {
+pub fn supervise() -> ExitCode {
+    // It fails only if this process leads a process group already, and then it has no terminal to lose.
+    let _ = rustix::process::setsid();
+    let mut order = Vec::new();
+    let read = io::stdin().lock().read_until(0, &mut order);
+    let (Ok(_), Some(path)) = (read, order.strip_suffix(b"\0")) else { return ExitCode::SUCCESS };
+    let directory = Path::new(OsStr::from_bytes(path));
     match run(directory) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Standard error is the file `supervisor.log` of the attempt.
-            let _ = writeln!(io::stderr(), "{error}");
+            let _ = fs::write(directory.join("supervisor.log"), format!("{error}\n"));
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(directory: &Path) -> io::Result<()> {
-    // It fails only if this process leads a process group already, and then it has no terminal to lose.
-    let _ = rustix::process::setsid();
     let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
     // Only another supervisor of this attempt has it for long, and then it has begun when that one ends.
     lock.lock()?;
@@ -60,17 +68,21 @@ fn run(directory: &Path) -> io::Result<()> {
     let order: Order = serde_json::from_slice(&fs::read(directory.join("command"))?)?;
     let at = |place: &str| crossing(|| format!("supervisor {place} {}", attempt_of(directory)));
     at("before start record");
-    record(directory, &order)?;
+    record(directory)?;
     at("before command");
     let status = obey(directory, &order)?;
     at("after command");
     tidy(directory);
-    let unfinished = directory.join("status.tmp");
-    write_synced(&unfinished, format!("{status}\n").as_bytes())?;
+    let (unfinished, finished) = (directory.join("status.tmp"), directory.join("status"));
+    fs::write(&unfinished, format!("{status}\n"))?;
     at("before status");
-    fs::rename(unfinished, directory.join("status"))?;
+    fs::rename(unfinished, &finished)?;
     at("after status");
-    File::open(directory)?.sync_all()
+    // The engine may be gone.
+    let mut engine = io::stdout();
+    let _ = engine.write_all(b"\n").and_then(|()| engine.flush());
+    sync(&finished)?;
+    sync(directory)
 }
 
 /// Names the attempt of a directory, without the run.
@@ -84,13 +96,16 @@ fn begun(directory: &Path) -> bool {
     directory.join("status").exists() || Session::from_record(&start).is_some()
 }
 
-/// Writes the start record and makes it durable with all that came before it.
-fn record(directory: &Path, order: &Order) -> io::Result<()> {
+/// Writes the start record and makes it durable, with the names that lead to it.
+fn record(directory: &Path) -> io::Result<()> {
     write_synced(&directory.join("start"), Session::own()?.record().as_bytes())?;
-    for path in order.stdin.as_deref().into_iter().chain([&*directory.join("command"), directory]) {
-        File::open(path)?.sync_all()?;
-    }
-    directory.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    sync(directory)?;
+    directory.parent().map_or(Ok(()), sync)
+}
+
+/// Makes a file durable, or the names in a directory.
+pub(crate) fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn obey(directory: &Path, order: &Order) -> io::Result<i32> {
@@ -103,58 +118,87 @@ fn obey(directory: &Path, order: &Order) -> io::Result<i32> {
     command.arg("-c").arg(&order.text).arg("sh").args(&order.args);
     command.env("REQUORUM_ATTEMPT", directory).env("REQUORUM_STDIN", spool);
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let out = child.stdout.take().map(|pipe| Kept::of(pipe.into())).transpose()?;
-    let err = child.stderr.take().map(|pipe| Kept::of(pipe.into())).transpose()?;
+    let pipes = [child.stdout.take().map(OwnedFd::from), child.stderr.take().map(OwnedFd::from)];
+    let mut streams = Vec::new();
+    for (stream, pipe) in Stream::ALL.into_iter().zip(pipes) {
+        let pipe = pipe.ok_or_else(|| io::Error::other("the command has no pipe for its output"))?;
+        streams.push(Reading::of(pipe, directory.join(stream.name()))?);
+    }
     let status = status_number(child.wait()?);
     let deadline = Instant::now() + DRAIN;
-    for (name, kept) in [("out", out), ("err", err)] {
-        if let Some(kept) = kept {
-            let (head, tail) = kept.finish(deadline)?;
-            save(directory, name, &head, &tail)?;
-        }
-    }
+    streams.into_iter().try_for_each(|stream| stream.finish(deadline))?;
     Ok(status)
 }
 
-/// Writes what was kept of a stream. One byte of the end too many tells that bytes were dropped, as in `host.sh`.
-fn save(directory: &Path, name: &str, head: &[u8], tail: &[u8]) -> io::Result<()> {
-    for (part, bytes) in [("head", head), ("tail", tail)] {
-        if !bytes.is_empty() {
-            write_synced(&directory.join(format!("{name}.{part}")), bytes)?;
-        }
-    }
-    Ok(())
-}
-
 /// A stream that a thread reads to its end.
-struct Kept {
-    bytes: Arc<Mutex<Capped>>,
+struct Reading {
+    /// Taken at the end; what comes later is not kept.
+    kept: Arc<Mutex<Option<Kept>>>,
     ended: Receiver<()>,
     pipe: OwnedFd,
 }
 
-impl Kept {
-    fn of(pipe: OwnedFd) -> io::Result<Self> {
-        let bytes = Arc::new(Mutex::new(Capped::default()));
+impl Reading {
+    fn of(pipe: OwnedFd, path: PathBuf) -> io::Result<Self> {
+        let kept = Arc::new(Mutex::new(Some(Kept { path, head: Ok(None), bytes: Capped::default() })));
         let (tell, ended) = channel();
-        let (keeper, mut from) = (bytes.clone(), File::from(pipe.as_fd().try_clone_to_owned()?));
+        let (keeper, mut from) = (kept.clone(), File::from(pipe.as_fd().try_clone_to_owned()?));
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
-                keeper.lock().unwrap_or_else(PoisonError::into_inner).push(&buffer[..count]);
+                if let Some(kept) = &mut *keeper.lock().unwrap_or_else(PoisonError::into_inner) {
+                    kept.push(&buffer[..count]);
+                }
             }
             let _ = tell.send(());
         });
-        Ok(Self { bytes, ended, pipe })
+        Ok(Self { kept, ended, pipe })
     }
 
-    /// Waits for the end until the deadline. A process in the background that has it open still can write on: to `cat`.
-    fn finish(self, deadline: Instant) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    /// Waits for the end until the deadline, and makes durable what was kept. A process in the background that has the stream
+    /// open still can write on: to `cat`.
+    fn finish(self, deadline: Instant) -> io::Result<()> {
         if self.ended.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_err() {
             Command::new("cat").stdin(self.pipe).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         }
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(std::mem::take(&mut *bytes).into_files())
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.map_or(Ok(()), Kept::save)
+    }
+}
+
+/// What is kept of a stream: its beginning in a file that grows as the bytes come, its end in memory.
+struct Kept {
+    /// The files' path, without `.head` and `.tail`.
+    path: PathBuf,
+    /// The file of the beginning, from the first byte on; or why it cannot be written.
+    head: io::Result<Option<File>>,
+    bytes: Capped,
+}
+
+impl Kept {
+    fn push(&mut self, bytes: &[u8]) {
+        let head = self.bytes.push(bytes);
+        if head > 0 && self.head.is_ok() {
+            self.head = self.grow(&bytes[..head]);
+        }
+    }
+
+    fn grow(&mut self, bytes: &[u8]) -> io::Result<Option<File>> {
+        let mut file = match mem::replace(&mut self.head, Ok(None))? {
+            Some(file) => file,
+            None => File::create(self.path.with_extension("head"))?,
+        };
+        file.write_all(bytes)?;
+        Ok(Some(file))
+    }
+
+    /// Makes it durable. One byte of the end too many tells that bytes were dropped, as in `host.sh`.
+    fn save(self) -> io::Result<()> {
+        if let Some(head) = self.head? {
+            head.sync_all()?;
+        }
+        let (_, tail) = self.bytes.into_files();
+        if tail.is_empty() { Ok(()) } else { write_synced(&self.path.with_extension("tail"), &tail) }
     }
 }
 

@@ -116,6 +116,7 @@ impl Invocation {
         };
         script.env = self.env.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
         script.cwd.clone_from(&self.cwd);
+        script.shown = true;
         match &self.stdin {
             // It may be a secret, and only the caller of the template knows.
             Some(text) => script.with_stdin(Stdin::Secret(Zeroizing::new(text.clone().into_bytes()))),

@@ -6,9 +6,10 @@ pub mod sshd;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use requorum_steps::capsule::Holder;
+use requorum_steps::capsule::{Holder, Stream, Watch};
 use requorum_steps::{AttemptId, HostName, ItemKey, RunId, Script, StepId};
 
 /// The name of the only host of [`sshd::Sshd::site`].
@@ -44,11 +45,37 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Makes a supervisor of this very test binary: its test `supervisor` supervises if this variable names a directory.
+/// What a watch was told of both streams.
+#[derive(Clone, Default)]
+pub struct Seen(Arc<Mutex<[Vec<u8>; 2]>>);
+
+impl Seen {
+    pub fn watch(&self) -> Watch {
+        let seen = self.0.clone();
+        Arc::new(move |stream, bytes| seen.lock().unwrap()[stream as usize].extend_from_slice(bytes))
+    }
+
+    pub fn bytes(&self, stream: Stream) -> Vec<u8> {
+        self.0.lock().unwrap()[stream as usize].clone()
+    }
+
+    pub fn text(&self, stream: Stream) -> String {
+        String::from_utf8(self.bytes(stream)).unwrap()
+    }
+}
+
+/// A script whose output is for people.
+pub fn shown(text: impl Into<String>) -> Script {
+    Script { shown: true, ..script(text) }
+}
+
+/// Makes a supervisor of this very test binary: its test `supervisor` supervises if this variable is set. It holds
+/// the directory, for [`supervisors`].
 pub fn supervisor(directory: &Path) -> PathBuf {
     let path = directory.join("supervisor");
     let me = std::env::current_exe().unwrap();
-    let text = format!("#!/bin/sh\nSUPERVISE=\"$2\" exec {} supervisor --exact --nocapture\n", me.display());
+    let (at, me) = (directory.display(), me.display());
+    let text = format!("#!/bin/sh\nSUPERVISE={at} exec {me} supervisor --exact --nocapture\n");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path
@@ -56,16 +83,32 @@ pub fn supervisor(directory: &Path) -> PathBuf {
 
 /// The body of the test `supervisor` that [`supervisor`] runs.
 pub fn supervise_if_asked() {
-    if let Some(directory) = std::env::var_os("SUPERVISE") {
-        let code = requorum_steps::capsule::supervise(Path::new(&directory));
+    if std::env::var_os("SUPERVISE").is_some() {
+        let code = requorum_steps::capsule::supervise();
         std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
 }
 
-/// Kills a process by its number.
-pub fn kill(pid: i32) {
-    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+/// The supervisors, at work or waiting, that were started as [`supervisor`] has it.
+pub fn supervisors(directory: &Path) -> Vec<i32> {
+    let ours = format!("SUPERVISE={}", directory.display());
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    all.filter(|pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environment.split(|&byte| byte == 0).any(|variable| variable == ours.as_bytes())
+    })
+    .collect()
+}
+
+/// Kills a process by its number, and sees it dead: its locks are free then.
+pub fn kill(number: i32) {
+    let pid = rustix::process::Pid::from_raw(number).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let start = Instant::now();
+    while fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(start.elapsed() < Duration::from_secs(20), "{number} does not die");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// The session of an attempt's directory: the second line of its start record.
