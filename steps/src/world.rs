@@ -11,11 +11,13 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+use crate::capsule::capped::CAP;
 use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
 use crate::capsule::{CapsuleState, Holder, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
+use crate::redact::Redactor;
 use crate::site::{Host, Site};
 use crate::transport::etcd::EtcdPool;
 use crate::transport::{local, ssh::SshPool};
@@ -111,6 +113,18 @@ impl Output {
         let all: Vec<&str> = text.trim_end().lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+
+    /// Takes out the halves of secrets where the middle of a stream was dropped: they cannot be told from other text later.
+    fn mended(mut self, redactor: &Redactor) -> Self {
+        if self.truncated {
+            for stream in [&mut self.stdout, &mut self.stderr] {
+                if stream.len() == 2 * CAP {
+                    redactor.mend(stream, CAP);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// What a host told when it was greeted, before anything was changed on it.
@@ -143,6 +157,7 @@ pub struct World {
     pub(crate) settings: Settings,
     pub(crate) ssh: SshPool,
     pub(crate) etcd: EtcdPool,
+    redactor: Arc<Redactor>,
 }
 
 /// What a fence on a host says.
@@ -159,7 +174,13 @@ impl World {
     #[must_use]
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
         let ssh = SshPool::new(settings.connect_timeout);
-        Self { site, settings, ssh, etcd: EtcdPool::default() }
+        Self { site, settings, ssh, etcd: EtcdPool::default(), redactor: Arc::default() }
+    }
+
+    /// Lets it know the secrets of the run.
+    #[must_use]
+    pub fn with_redactor(self, redactor: Arc<Redactor>) -> Self {
+        Self { redactor, ..self }
     }
 
     /// Returns the site.
@@ -269,10 +290,11 @@ impl<'w> Reader<'w> {
 
     /// Runs a command that only looks, within a bound of its own.
     pub async fn look_within(&self, script: &Script, within: Duration) -> Result<Output, Fault> {
-        match self.host {
+        let output = match self.host {
             Some(host) => look::look(self.world, host, script, within).await,
             None => local::look(script, within).await,
-        }
+        };
+        output.map(|output| output.mended(&self.world.redactor))
     }
 
     /// Reads a small file: a path of this machine, or `HOST:/path`, through `become`. At most 1 MiB.
@@ -313,9 +335,10 @@ impl<'w> Writer<'w> {
     /// The attempt runs at most one command. If the capsule is there already, the command given is ignored: what runs is
     /// waited for, what has ended is returned, and what died without a status is [`crate::FaultKind::InDoubt`].
     pub async fn run(&self, script: Script) -> Result<Output, Fault> {
-        match self.reader.host {
+        let output = match self.reader.host {
             Some(host) => HostCapsules::new(self.reader.world, host).run(&self.attempt, &self.holder, &script).await,
             None => LocalCapsules::new(&self.reader.world.settings).run(&self.attempt, script).await,
-        }
+        };
+        output.map(|output| output.mended(&self.reader.world.redactor))
     }
 }
