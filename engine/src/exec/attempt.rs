@@ -342,7 +342,7 @@ impl Work<'_> {
     /// Outputs that cannot be computed count as not verified: it has acted, and a failure would let it act again.
     async fn verify(&self, result: &Value) -> Result<bool, Stopping> {
         let scope = self.entry.scope.clone().result(result);
-        let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &scope };
+        let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &scope, given: &self.entry.given };
         let mut findings = look::settle(self.context, &self.entry.step.verify, &spot).await;
         let mut outputs = Map::new();
         for (name, template) in &self.entry.step.outputs {
@@ -396,7 +396,7 @@ impl Work<'_> {
     }
 
     pub(super) fn spot(&self) -> Spot<'_> {
-        Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope }
+        Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope, given: &self.entry.given }
     }
 }
 

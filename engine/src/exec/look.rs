@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use requorum_steps::redact::Given;
 use requorum_steps::{Fault, HostName, Observation, Seat};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -23,6 +24,8 @@ pub struct Spot<'a> {
     pub host: Option<&'a HostName>,
     /// What templates see.
     pub scope: &'a Scope,
+    /// The secrets that the action of the item is given.
+    pub given: &'a Given,
 }
 
 /// Looks at checks, all at once, each until it holds or its `within` is over. One finding for each, for each host.
@@ -102,7 +105,7 @@ async fn look_once(
         Some(host) => context.render_args(kind, &args, &spot.scope.clone().subject(&Subject::Host(host.clone())))?,
         None => context.render_args(kind, &args, spot.scope)?,
     };
-    let made = context.check(kind, &args)?;
+    let made = context.check(kind, &args, spot.given)?;
     let reader = context.world.reader(host);
     match tokio::time::timeout(ONE_LOOK, made.observe(&reader)).await {
         Ok(outcome) => outcome,

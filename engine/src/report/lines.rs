@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use requorum_steps::redact::marks::readable;
 
 use super::Report;
 use super::phrase::{self, Phrase};
@@ -27,7 +28,7 @@ pub fn line(record: &Record, took: Option<Duration>) -> Option<String> {
 
 fn format_line(at: Timestamp, phrase: &Phrase, took: Option<Duration>) -> String {
     let took = took.map(|took| format!(" in {}", phrase::span(took))).unwrap_or_default();
-    let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", phrase.detail) };
+    let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", readable(&phrase.detail)) };
     let time = at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ");
     format!("{time}  {:<28} {}{took}{detail}", phrase.subject, phrase.verb)
 }
