@@ -83,6 +83,9 @@ NMoSfm76oqFvAp8Gy0iz5sxjZmSnXyCdPEovGhLa0VzMaQ8s+CLOyS56YyCFGeJZ
 const LEAKS: &str = r#"  - id: raw
     command.run: { run: "cat", stdin: "{{ inputs.password }}" }
     outputs: { password: "{{ result.stdout }}", inside: "<{{ result.stdout }}>" }
+  - id: loud
+    command.run: { run: "cat", stdin: "{{ inputs.password }}" }
+    outputs: { password: "{{ result.stdout | upper }}" }
   - id: encoded
     command.run: { run: "base64 -w0", stdin: "{{ inputs.password }}" }
   - id: header
@@ -231,7 +234,7 @@ fn a_secret_that_commands_put_out_is_kept_and_shown_nowhere() {
                 leaky.desk.laptop.expect(0, &["runs", command, "-o", output]);
             }
         }
-        let all = [forms(PASSWORD), forms(KEY)].concat();
+        let all = [forms(PASSWORD), forms(KEY), vec![PASSWORD.to_uppercase()]].concat();
         leaky.holds_none_of(&all);
         if format == "text" {
             let shown = leaky.desk.laptop.expect(0, &["runs", "show"]);
@@ -272,6 +275,22 @@ fn an_argument_that_would_hold_no_more_than_a_trace_of_a_secret_is_refused() {
     for name in ["lost", "changed", "argument"] {
         assert!(!leaky.out.path().join(name).exists(), "{name}");
     }
+}
+
+#[test]
+fn an_output_cannot_ask_for_a_secret_by_its_mark() {
+    let steps = r#"  - id: given
+    command.run: { run: "cat >/dev/null", stdin: "{{ inputs.password }}" }
+  - id: asks
+    command.run: { run: "printf '\\356\\200\\200inputs.password\\356\\200\\201'" }
+  - id: gets
+    needs: [asks]
+    command.run: { run: "cat >OUT/gets", stdin: "{{ steps.asks.result.stdout }}" }
+"#;
+    let leaky = Leaky::with(PASSWORD, steps);
+    leaky.run(0, &[]);
+    let got = std::fs::read_to_string(leaky.out.path().join("gets")).unwrap();
+    assert_eq!(got, "\u{FFFD}inputs.password\u{FFFD}");
 }
 
 #[test]
