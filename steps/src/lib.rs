@@ -15,6 +15,7 @@ pub mod effect;
 pub mod fault;
 pub mod kinds;
 pub mod name;
+pub mod redact;
 pub mod site;
 pub mod snapshot;
 pub mod transport;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
+use crate::capsule::capped::CAP;
 use crate::capsule::here::LocalCapsules;
 use crate::capsule::remote::HostCapsules;
 use crate::capsule::supervisors::Supervisors;
@@ -18,6 +19,7 @@ use crate::capsule::watch::Watched;
 use crate::capsule::{CapsuleState, Holder, Watch, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
+use crate::redact::Redactor;
 use crate::site::{Host, Site};
 use crate::transport::etcd::EtcdPool;
 use crate::transport::{local, ssh::SshPool};
@@ -115,6 +117,18 @@ impl Output {
         let all: Vec<&str> = text.trim_end().lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
+
+    /// Takes out the halves of secrets where the middle of a stream was dropped: they cannot be told from other text later.
+    fn mended(mut self, redactor: &Redactor) -> Self {
+        if self.truncated {
+            for stream in [&mut self.stdout, &mut self.stderr] {
+                if stream.len() == 2 * CAP {
+                    redactor.mend(stream, CAP);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// What a host told when it was greeted, before anything was changed on it.
@@ -148,6 +162,7 @@ pub struct World {
     pub(crate) supervisors: Supervisors,
     pub(crate) ssh: SshPool,
     pub(crate) etcd: EtcdPool,
+    redactor: Arc<Redactor>,
 }
 
 /// What a fence on a host says.
@@ -165,7 +180,13 @@ impl World {
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
         let ssh = SshPool::new(settings.connect_timeout);
         let supervisors = Supervisors::of(settings.supervisor.clone());
-        Self { site, settings, supervisors, ssh, etcd: EtcdPool::default() }
+        Self { site, settings, supervisors, ssh, etcd: EtcdPool::default(), redactor: Arc::default() }
+    }
+
+    /// Lets it know the secrets of the run.
+    #[must_use]
+    pub fn with_redactor(self, redactor: Arc<Redactor>) -> Self {
+        Self { redactor, ..self }
     }
 
     /// Returns the site.
@@ -294,10 +315,11 @@ impl<'w> Reader<'w> {
 
     /// Runs a command that only looks, within a bound of its own.
     pub async fn look_within(&self, script: &Script, within: Duration) -> Result<Output, Fault> {
-        match self.host {
+        let output = match self.host {
             Some(host) => look::look(self.world, host, script, within).await,
             None => local::look(script, within).await,
-        }
+        };
+        output.map(|output| output.mended(&self.world.redactor))
     }
 
     /// Reads a small file: a path of this machine, or `HOST:/path`, through `become`. At most 1 MiB.
@@ -349,9 +371,10 @@ impl<'w> Writer<'w> {
         let nobody = Watched::default();
         let watched = if script.shown { &self.watched } else { &nobody };
         let world = self.reader.world;
-        match self.reader.host {
+        let output = match self.reader.host {
             Some(host) => HostCapsules::new(world, host).run(&self.attempt, &self.holder, &script, watched).await,
             None => LocalCapsules::new(&world.settings, &world.supervisors).run(&self.attempt, script, watched).await,
-        }
+        };
+        output.map(|output| output.mended(&world.redactor))
     }
 }

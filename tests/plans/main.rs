@@ -8,4 +8,5 @@ mod holders;
 mod preview;
 mod refusals;
 mod restore;
+mod secrets;
 mod snapshot;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use requorum_state::Store;
 use requorum_steps::capsule::Holder;
+use requorum_steps::redact::Given;
+use requorum_steps::redact::marks::readable;
 use requorum_steps::world::Settings;
 use requorum_steps::{RunId, World};
 use serde_json::json;
@@ -25,6 +27,7 @@ use crate::exec::inbox::Inbox;
 use crate::exec::journal::Journal;
 use crate::exec::secrets::Secrets;
 use crate::exec::signals::{self, Stop};
+use crate::exec::veil::Veil;
 use crate::plan::compiled::Plan;
 use crate::plan::template::Scope;
 use crate::report::summary;
@@ -97,16 +100,18 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let secrets = Secrets::fetch(&plan.secrets)
         .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
-    let report = global.report(items);
+    let veil = Veil::new(&secrets, Given::new());
+    let report = veil.clone().over_report(global.report(items));
     let plan = Arc::new(plan);
     let run = beginning.run.clone();
-    let world = world(home, &run, site.site)?;
+    let world = world(home, &run, site.site)?.with_redactor(Arc::clone(secrets.redactor()));
     let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
     let standing = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
     let epoch = standing.epoch;
     let holder = holder(&world, &run, epoch);
-    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
+    let journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
+    let mut journal = journal.with_veil(veil.clone());
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
     let base = base_scope(&plan, &site.value, &run, &records);
@@ -125,6 +130,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
                 return Err(stopped(stop.unwrap_or(Stop::Terminate)));
             }
         };
+        let findings: Vec<Finding> = findings.into_iter().map(|finding| veil.finding(finding)).collect();
         let any_fails = findings.iter().any(|finding| !finding.holds);
         let mut events = vec![Event::Preflight { findings: findings.clone() }];
         if any_fails {
@@ -145,7 +151,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         }
         journal.commit(vec![Event::Ended { ending, reason: fault.what.clone() }])?;
         report.close();
-        return Err(fenced(&fault));
+        return Err(fenced(&veil.fault(fault)));
     }
     journal.commit(decisions(&how, journal.state()))?;
     let setting = Setting {
@@ -305,7 +311,7 @@ fn refused(findings: &[Finding]) -> CommandError {
     for finding in findings.iter().filter(|finding| !finding.holds) {
         summary::failed_check(&mut text, finding);
     }
-    eprint!("{text}");
+    eprint!("{}", readable(&text));
     CommandError::reported(Exit::Precondition)
 }
 
@@ -330,7 +336,7 @@ fn stopped(stop: Stop) -> CommandError {
 fn fenced(fault: &requorum_steps::Fault) -> CommandError {
     let mut text = String::new();
     summary::fault_block(&mut text, "the cluster is held by another operator", fault);
-    eprint!("{text}");
+    eprint!("{}", readable(&text));
     CommandError::reported(Exit::Locked)
 }
 
@@ -361,7 +367,7 @@ impl Terminal {
         if self.asked.as_ref() != Some(id) {
             while self.lines.try_recv().is_ok() {}
             self.asked = Some(id.clone());
-            eprint!("\n{id} asks:\n{message}\ngo on? [yes/no] ");
+            eprint!("\n{id} asks:\n{}\ngo on? [yes/no] ", readable(message));
         }
         loop {
             let line = self.lines.recv().await?;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
+use requorum_steps::redact::Given;
 use requorum_steps::transport::etcd;
 use requorum_steps::{Danger, Fault, FaultKind, HostName, Observation, RunId, Seat, Site, World, catalog};
 
@@ -43,7 +44,8 @@ fn fenced_hosts(plan: &Plan, site: &Site) -> BTreeSet<HostName> {
 /// Evaluates all that must hold before a run begins, everything at once, and returns what was seen.
 pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
     let (mut findings, checks) = tokio::join!(ground(context, revert), async {
-        let spot = Spot { id: None, host: None, scope: &context.base };
+        let given = Given::new();
+        let spot = Spot { id: None, host: None, scope: &context.base, given: &given };
         look::settle(context, &context.plan.preflight, &spot).await
     });
     findings.extend(checks);

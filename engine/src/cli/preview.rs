@@ -97,7 +97,7 @@ fn context(compiled: Compiled) -> Result<Context, CommandError> {
         call_timeout: execute::CALL_TIMEOUT,
         connect_timeout: execute::CONNECT_TIMEOUT,
     };
-    let world = World::new(Arc::new(site), settings);
+    let world = World::new(Arc::new(site), settings).with_redactor(Arc::clone(secrets.redactor()));
     Ok(Context {
         plan: Arc::new(plan),
         world,

@@ -259,7 +259,7 @@ impl Work<'_> {
     /// Lets the action act under its time bound. The intent is durable.
     async fn do_it(&self, action: &dyn Action, number: u32, before: &Value) -> Outcome {
         let attempt = self.context.attempt(&self.entry.id, number);
-        let output = Output::of(&self.context.report, &self.entry.id);
+        let output = Output::of(self.context, self.entry);
         let writer = self.context.world.writer(self.entry.host(), attempt.clone(), self.context.holder.clone());
         let writer = writer.watched_by(output.watch());
         if let Err(fault) = self.holds_the_cluster(action).await {
@@ -343,7 +343,7 @@ impl Work<'_> {
     /// Outputs that cannot be computed count as not verified: it has acted, and a failure would let it act again.
     async fn verify(&self, result: &Value) -> Result<bool, Stopping> {
         let scope = self.entry.scope.clone().result(result);
-        let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &scope };
+        let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &scope, given: &self.entry.given };
         let mut findings = look::settle(self.context, &self.entry.step.verify, &spot).await;
         let mut outputs = Map::new();
         for (name, template) in &self.entry.step.outputs {
@@ -397,7 +397,7 @@ impl Work<'_> {
     }
 
     pub(super) fn spot(&self) -> Spot<'_> {
-        Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope }
+        self.entry.spot()
     }
 }
 

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use requorum_steps::capsule::Holder;
+use requorum_steps::redact::Given;
 use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, Type, World, catalog};
 use serde_json::Value;
 
 use super::fence::Fence;
-use super::secrets::Secrets;
+use super::look::Spot;
+use super::secrets::{Secrets, given_in};
+use super::veil::Veil;
 use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
 use crate::plan::template::{self, BadTemplate, Scope};
 use crate::plan::validate;
@@ -46,6 +49,8 @@ pub struct Entry {
     pub item: Item,
     /// What its templates see.
     pub scope: Scope,
+    /// The secrets that its action is given.
+    pub given: Given,
 }
 
 impl Entry {
@@ -62,7 +67,11 @@ impl Entry {
             })
             .collect();
         let scope = context.base.clone().steps(&steps).subject(&subject);
-        Some(Self { id: id.clone(), step, subject, item, scope })
+        let mut given = given_in(&item.args);
+        if let Ok(args) = template::render(&step.args, &scope) {
+            given.extend(given_in(&args));
+        }
+        Some(Self { id: id.clone(), step, subject, item, scope, given })
     }
 
     /// Returns the host that the item is about.
@@ -72,6 +81,12 @@ impl Entry {
             Subject::Host(name) => Some(name),
             Subject::None | Subject::Value(_) => None,
         }
+    }
+
+    /// Says where its checks are looked at.
+    #[must_use]
+    pub fn spot(&self) -> Spot<'_> {
+        Spot { id: Some(&self.id), host: self.host(), scope: &self.scope, given: &self.given }
     }
 }
 
@@ -111,20 +126,22 @@ impl Context {
         Ok(rendered)
     }
 
-    /// Makes an action from rendered arguments. Secrets are put in here and nowhere else.
+    /// Makes an action from rendered arguments. Secrets are put in here and nowhere else, and what it says has none of them.
     pub fn action(&self, kind: &Kind, args: &Value) -> Result<Box<dyn Action>, Fault> {
         let Make::Action(make) = kind.make else {
             return Err(Fault::refused(format!("`{}` is not an action", kind.name)));
         };
-        make(self.secrets.reveal(args)).map_err(|bad| bad_args(kind, &[bad]))
+        let action = make(self.secrets.reveal_args(kind.name, args)?).map_err(|bad| bad_args(kind, &[bad]))?;
+        Ok(Veil::new(&self.secrets, given_in(args)).over_action(action))
     }
 
-    /// Makes a check from rendered arguments.
-    pub fn check(&self, kind: &Kind, args: &Value) -> Result<Box<dyn Check>, Fault> {
+    /// Makes a check from rendered arguments, for an item whose action is given some secrets.
+    pub fn check(&self, kind: &Kind, args: &Value, given: &Given) -> Result<Box<dyn Check>, Fault> {
         let Make::Check(make) = kind.make else {
             return Err(Fault::refused(format!("`{}` is not a check", kind.name)));
         };
-        make(self.secrets.reveal(args)).map_err(|bad| bad_args(kind, &[bad]))
+        let check = make(self.secrets.reveal_args(kind.name, args)?).map_err(|bad| bad_args(kind, &[bad]))?;
+        Ok(Veil::new(&self.secrets, given_in(args).union(given).cloned().collect()).over_check(check))
     }
 }
 

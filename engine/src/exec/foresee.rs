@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::attempt::question;
 use super::context::{self, Context, Entry};
-use super::look::{self, Spot};
+use super::look;
 use super::{builtin, clock};
 use crate::plan::compiled::{CheckUse, Step};
 use crate::plan::template;
@@ -212,10 +212,11 @@ impl Look<'_> {
         if let Some(why) = self.unknown("the checks of `require`", used) {
             return Some(why);
         }
-        let findings: Vec<(&CheckUse, Vec<Finding>)> = join_all(require.iter().map(|check| async move {
-            let spot = Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope };
-            (check, look::look(self.context, check, &spot).await)
-        }))
+        let findings: Vec<(&CheckUse, Vec<Finding>)> = join_all(
+            require
+                .iter()
+                .map(|check| async move { (check, look::look(self.context, check, &self.entry.spot()).await) }),
+        )
         .await;
         let failing = |check: &CheckUse, findings: &[Finding]| {
             findings.iter().find(|finding| !finding.holds).map(|finding| (check.within, phrase::finding_line(finding)))

@@ -6,6 +6,7 @@ use requorum_state::{Store, StoreError};
 use requorum_steps::crossing::crossing;
 
 use super::clock;
+use super::veil::Veil;
 use crate::plan::compiled::Plan;
 use crate::report::Report;
 use crate::run::record::{Event, Record};
@@ -47,6 +48,7 @@ pub struct Journal {
     state: RunState,
     epoch: u64,
     report: Arc<dyn Report>,
+    veil: Veil,
     /// Whether records ride along that no barrier has covered yet. Until then others do not see them either.
     loose: bool,
 }
@@ -82,7 +84,13 @@ impl Journal {
         for record in records {
             state.apply(record)?;
         }
-        Ok(Self { store, state, epoch, report, loose: false })
+        Ok(Self { store, state, epoch, report, veil: Veil::default(), loose: false })
+    }
+
+    /// Keeps the secrets of the run out of what is recorded from here on.
+    #[must_use]
+    pub fn with_veil(self, veil: Veil) -> Self {
+        Self { veil, ..self }
     }
 
     /// Returns the state that the records fold to.
@@ -102,6 +110,7 @@ impl Journal {
     pub fn commit(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
         let at = clock::now();
         let next = self.state.last_seq() + 1;
+        let events = events.into_iter().map(|event| self.veil.event(event));
         let records: Vec<Record> =
             (next..).zip(events).map(|(seq, event)| Record { seq, at, epoch: self.epoch, event }).collect();
         self.state.admits(&records)?;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use requorum_steps::redact::Given;
 use requorum_steps::{Action, Fault, HostName, Observation, Probe, Seat};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub struct Spot<'a> {
     pub host: Option<&'a HostName>,
     /// What templates see.
     pub scope: &'a Scope,
+    /// The secrets that the action of the item is given.
+    pub given: &'a Given,
 }
 
 /// Looks at checks, all at once, each until it holds or its `within` is over. One finding for each, for each host.
@@ -83,7 +86,7 @@ pub async fn probe(context: &Context, entry: &Entry, action: &dyn Action, before
     let Some(check) = &entry.step.probe else {
         return action.probe(&context.world.reader(entry.host()), before).await;
     };
-    let findings = look(context, check, &Spot { id: Some(&entry.id), host: entry.host(), scope: &entry.scope }).await;
+    let findings = look(context, check, &entry.spot()).await;
     let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
     if findings.iter().any(|finding| finding.outcome.is_err()) {
         return Ok(Probe::Unknown { evidence });
@@ -119,7 +122,7 @@ async fn look_once(
         Some(host) => context.render_args(kind, &args, &spot.scope.clone().subject(&Subject::Host(host.clone())))?,
         None => context.render_args(kind, &args, spot.scope)?,
     };
-    let made = context.check(kind, &args)?;
+    let made = context.check(kind, &args, spot.given)?;
     let reader = context.world.reader(host);
     match tokio::time::timeout(ONE_LOOK, made.observe(&reader)).await {
         Ok(outcome) => outcome,

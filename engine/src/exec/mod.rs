@@ -15,3 +15,4 @@ pub mod output;
 pub mod reconcile;
 pub mod secrets;
 pub mod signals;
+pub mod veil;

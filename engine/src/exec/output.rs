@@ -1,4 +1,4 @@
-//! What commands write while they run, on its way to the report: bytes become lines.
+//! What commands write while they run, on its way to the report: secrets are taken out, and bytes become lines.
 //!
 //! Nothing of it goes into the journal. What a command wrote is in its result; here it is only shown.
 
@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use requorum_steps::capsule::{SHOWN, Stream, Watch};
+use requorum_steps::redact::{Filter, marks};
 
+use super::context::{Context, Entry};
 use crate::report::Report;
 use crate::run::record::ItemId;
 
@@ -21,14 +23,16 @@ const LONGEST: usize = 2000;
 pub struct Output {
     report: Arc<dyn Report>,
     id: ItemId,
-    streams: Mutex<[Lines; 2]>,
+    streams: Mutex<[Shown; 2]>,
 }
 
 impl Output {
-    /// Makes one that has shown nothing.
+    /// Makes one that has shown nothing, and will show nothing of the secrets that the item is given.
     #[must_use]
-    pub fn of(report: &Arc<dyn Report>, id: &ItemId) -> Arc<Self> {
-        Arc::new(Self { report: Arc::clone(report), id: id.clone(), streams: Mutex::default() })
+    pub fn of(context: &Context, entry: &Entry) -> Arc<Self> {
+        let shown = || Shown::through(Filter::new(Arc::clone(context.secrets.redactor()), entry.given.clone()));
+        let streams = Mutex::new([shown(), shown()]);
+        Arc::new(Self { report: Arc::clone(&context.report), id: entry.id.clone(), streams })
     }
 
     /// Returns what is told the bytes of the command.
@@ -44,10 +48,10 @@ impl Output {
         loop {
             match tokio::time::timeout(LOOK, &mut command).await {
                 Ok(ended) => {
-                    self.show(Lines::rest);
+                    self.show(Shown::end);
                     return ended;
                 }
-                Err(_) => self.show(Lines::overdue),
+                Err(_) => self.show(|shown| shown.lines.overdue().into_iter().collect()),
             }
         }
     }
@@ -60,13 +64,45 @@ impl Output {
         }
     }
 
-    fn show(&self, choose: fn(&mut Lines) -> Option<String>) {
+    fn show(&self, choose: fn(&mut Shown) -> Vec<String>) {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         for stream in [Stream::Out, Stream::Err] {
-            if let Some(line) = choose(&mut streams[stream as usize]) {
+            for line in choose(&mut streams[stream as usize]) {
                 self.report.output(&self.id, stream, &line);
             }
         }
+    }
+}
+
+/// One stream: what may be shown of it, in lines.
+struct Shown {
+    filter: Filter,
+    lines: Lines,
+    /// How many bytes have come in all.
+    taken: usize,
+}
+
+impl Shown {
+    fn through(filter: Filter) -> Self {
+        Self { filter, lines: Lines::default(), taken: 0 }
+    }
+
+    /// Takes bytes as the command wrote them, and returns the lines that they complete.
+    fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = self.lines.push(&self.filter.push(bytes));
+        self.taken += bytes.len();
+        if self.taken == SHOWN {
+            lines.extend(self.end());
+            lines.push(format!("(what follows after {} KiB is not shown; its end is in the result)", SHOWN / 1024));
+        }
+        lines
+    }
+
+    /// Returns what is left when nothing more comes.
+    fn end(&mut self) -> Vec<String> {
+        let mut lines = self.lines.push(&self.filter.finish());
+        lines.extend(self.lines.rest());
+        lines
     }
 }
 
@@ -79,8 +115,6 @@ struct Lines {
     since: Option<Instant>,
     /// Whether the line was too long and has been shown: the rest of it is left out.
     cut: bool,
-    /// How many bytes have come in all.
-    taken: usize,
 }
 
 impl Lines {
@@ -98,11 +132,6 @@ impl Lines {
             }
         }
         self.since = if self.open.is_empty() { None } else { self.since.or_else(|| Some(Instant::now())) };
-        self.taken += bytes.len();
-        if self.taken == SHOWN {
-            lines.extend(self.rest());
-            lines.push(format!("(what follows after {} KiB is not shown; its end is in the result)", SHOWN / 1024));
-        }
         lines
     }
 
@@ -136,6 +165,7 @@ impl Lines {
 /// last version is shown.
 fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
+    let text = marks::readable(&text);
     let text = text.trim_end_matches('\r');
     let last = text.rsplit('\r').next().unwrap_or_default();
     let mut plain = String::with_capacity(last.len());
@@ -156,6 +186,8 @@ fn is_invisible(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use requorum_steps::redact::Given;
+
     use super::*;
 
     #[test]
@@ -189,13 +221,16 @@ mod tests {
         assert_eq!(shown, ["x".repeat(LONGEST) + " …", "next".to_owned()]);
     }
 
+    fn shown() -> Shown {
+        Shown::through(Filter::new(Arc::default(), Given::new()))
+    }
+
     #[test]
     fn where_showing_ends_it_says_so() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.push(&b"0123456\n".repeat(SHOWN / 8)).len(), SHOWN / 8 + 1);
-        let mut lines = Lines::default();
-        lines.push(&b"0123456\n".repeat(SHOWN / 8 - 1));
-        let last = lines.push(b"no break");
+        assert_eq!(shown().push(&b"0123456\n".repeat(SHOWN / 8)).len(), SHOWN / 8 + 1);
+        let mut shown = shown();
+        shown.push(&b"0123456\n".repeat(SHOWN / 8 - 1));
+        let last = shown.push(b"no break");
         assert!(last.len() == 2 && last[0] == "no break" && last[1].contains("512 KiB"), "{last:?}");
     }
 }

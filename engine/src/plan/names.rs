@@ -474,7 +474,7 @@ pub(super) fn malformed(error: &BadTemplate, span: Span, problems: &mut Problems
 fn secret_shown(name: &str, what: &str, span: Span, problems: &mut Problems) {
     problems
         .error(span, "secret-shown", format!("the secret `{name}` would be shown in {what}"))
-        .help("a secret may only go to an argument that keeps it, such as `stdin` or `env` of a command");
+        .help("a secret may only go to an argument that keeps it, such as `stdin` of a command or `content` of a file");
 }
 
 fn unknown_name<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>, span: Span, problems: &mut Problems) {

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 
 use super::compiled::Subject;
 pub(super) use placeholder::{Hole, hole_in, hole_of};
-pub use placeholder::{placeholder, placeholders_in, reveal};
+pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
 
 /// How many instructions one template may execute.
 const FUEL: u64 = 1_000_000;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use requorum_steps::capsule::Stream;
+use requorum_steps::redact::marks::readable;
 
 use super::Report;
 use super::phrase::{self, Phrase};
@@ -29,7 +30,7 @@ pub fn line(record: &Record, took: Option<Duration>) -> Option<String> {
 
 fn format_line(at: Timestamp, phrase: &Phrase, took: Option<Duration>) -> String {
     let took = took.map(|took| format!(" in {}", phrase::span(took))).unwrap_or_default();
-    let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", phrase.detail) };
+    let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", readable(&phrase.detail)) };
     format!("{}  {:<28} {}{took}{detail}", clock(at), phrase.subject, phrase.verb)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use console::style;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use requorum_steps::capsule::Stream;
+use requorum_steps::redact::marks::readable;
 
 use super::Report;
 use super::lines::took;
@@ -70,7 +71,7 @@ impl Live {
         let text = [verb, phrase.detail.as_str()].join(" ");
         let line = format!("{mark} {:<28} {took:>6} {}", phrase.subject, text.trim());
         // Drawing can only fail when the terminal is gone; the journal has it all.
-        let _ = self.all.println(line.trim_end());
+        let _ = self.all.println(readable(line.trim_end()));
     }
 }
 
@@ -81,7 +82,7 @@ impl Report for Live {
                 Some(Phase::Started | Phase::Acted) => {
                     if let (Some(bar), Event::Started { title, command, .. }) = (self.bar(Some(id)), &record.event) {
                         let text = if title.is_empty() { command } else { title };
-                        bar.set_message(phrase::first_line(text).to_owned());
+                        bar.set_message(readable(phrase::first_line(text)).into_owned());
                     }
                 }
                 Some(_) | None => self.put_away(Some(id)),
@@ -102,7 +103,7 @@ impl Report for Live {
     fn waiting(&self, id: Option<&ItemId>, finding: &Finding, left: Duration) {
         if let Some(bar) = self.bar(id) {
             let sees = phrase::finding_line(finding);
-            bar.set_message(format!("waits (at most {} more): {sees}", phrase::span(left)));
+            bar.set_message(format!("waits (at most {} more): {}", phrase::span(left), readable(&sees)));
         }
     }
 

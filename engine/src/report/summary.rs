@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use requorum_steps::redact::marks::readable;
 use requorum_steps::{Danger, Fault};
 
 use super::phrase;
@@ -118,7 +119,7 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
         }
         Ending::Done | Ending::Refused | Ending::Aborted => {}
     }
-    text
+    readable(&text).into_owned()
 }
 
 fn host<'a>(state: &'a RunState, id: &ItemId) -> Option<&'a str> {

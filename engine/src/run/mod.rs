@@ -4,6 +4,7 @@ pub mod decide;
 pub mod item;
 pub mod record;
 pub mod state;
+pub mod texts;
 
 #[cfg(test)]
 mod tests;

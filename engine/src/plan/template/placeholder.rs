@@ -5,19 +5,18 @@
 
 use std::collections::BTreeSet;
 
+use requorum_steps::redact::marks::{self, CLOSE as SECRET_CLOSE, OPEN as SECRET_OPEN};
 use serde_json::Value;
 
 use super::each_text;
 
-const SECRET_OPEN: char = '\u{E000}';
-const SECRET_CLOSE: char = '\u{E001}';
 const HOLE_OPEN: char = '\u{E002}';
 const HOLE_CLOSE: char = '\u{E003}';
 
 /// Returns what templates see in place of a secret of that name, `inputs.NAME` or `site.secrets.NAME`.
 #[must_use]
 pub fn placeholder(name: &str) -> String {
-    format!("{SECRET_OPEN}{name}{SECRET_CLOSE}")
+    marks::stand_in(name)
 }
 
 /// Says whether a text has a placeholder or a part of one.
@@ -25,18 +24,47 @@ pub(super) fn is_in(text: &str) -> bool {
     text.contains([SECRET_OPEN, SECRET_CLOSE])
 }
 
-/// Returns the names of the secrets whose placeholders are in a value, each once, in order.
+/// Returns the names of the secrets whose placeholders or traces are in a value, each once, in order.
 #[must_use]
 pub fn placeholders_in(value: &Value) -> Vec<String> {
     let mut names = BTreeSet::new();
     each_text(value, &mut |text| {
         for part in text.split(SECRET_OPEN).skip(1) {
             if let Some((name, _)) = part.split_once(SECRET_CLOSE) {
-                names.insert(name.to_owned());
+                names.insert(marks::traced(name).unwrap_or(name).to_owned());
             }
         }
     });
     names.into_iter().collect()
+}
+
+/// A mark that [`reveal`] cannot turn back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lost {
+    /// A trace of this secret.
+    Trace(String),
+    /// A placeholder of no known secret, or one that is no longer whole.
+    Changed,
+}
+
+/// Returns the first mark in a value that [`reveal`] cannot turn back.
+#[must_use]
+pub fn lost_in(value: &Value, known: &dyn Fn(&str) -> bool) -> Option<Lost> {
+    let mut lost = None;
+    each_text(value, &mut |text| lost = lost.take().or_else(|| lost_in_text(text, known)));
+    lost
+}
+
+fn lost_in_text(text: &str, known: &dyn Fn(&str) -> bool) -> Option<Lost> {
+    let mut parts = text.split(SECRET_OPEN);
+    if parts.next()?.contains(SECRET_CLOSE) {
+        return Some(Lost::Changed);
+    }
+    parts.find_map(|part| match part.split_once(SECRET_CLOSE) {
+        Some((name, rest)) if known(name) && !rest.contains(SECRET_CLOSE) => None,
+        Some((name, _)) => Some(marks::traced(name).map_or(Lost::Changed, |name| Lost::Trace(name.to_owned()))),
+        None => Some(Lost::Changed),
+    })
 }
 
 /// Replaces placeholders by the values of the secrets. A name that `lookup` does not know stays a placeholder.
