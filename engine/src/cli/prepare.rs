@@ -12,9 +12,9 @@ use crate::exec::look::{self, Spot};
 use crate::plan::compiled::{Plan, Subject};
 use crate::run::record::{Event, Finding};
 
-/// Returns the hosts on which a plan acts.
+/// Returns the hosts on which a plan acts, without those that were given up.
 #[must_use]
-pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
+pub fn hosts_of(plan: &Plan, given_up: &BTreeSet<HostName>) -> BTreeSet<HostName> {
     let acting = plan.steps.iter().filter(|step| catalog::find(&step.kind).is_some_and(|kind| kind.seat == Seat::Host));
     acting
         .flat_map(|step| step.items.iter().flatten())
@@ -22,6 +22,7 @@ pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
             Subject::Host(name) => Some(name.clone()),
             Subject::None | Subject::Value(_) => None,
         })
+        .filter(|name| !given_up.contains(name))
         .collect()
 }
 
@@ -38,7 +39,7 @@ pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
 /// Evaluates what must hold for every plan: hosts can be reached, the cluster is the one meant, and it is not taken back
 /// in time by mistake.
 async fn ground(context: &Context, revert: bool) -> Vec<Finding> {
-    let hosts = hosts_of(&context.plan);
+    let hosts = hosts_of(&context.plan, &context.given_up);
     let (mut findings, identity, quorum) =
         tokio::join!(join_all(hosts.iter().map(|host| ready(&context.world, host))), identity(&context.world), async {
             if context.plan.reverts && !revert { Some(not_reverted(&context.world).await) } else { None }
@@ -105,12 +106,11 @@ pub struct Standing {
 /// preflight.
 pub async fn stand(
     world: &World,
-    plan: &Plan,
+    hosts: &BTreeSet<HostName>,
     last: u64,
     is_over: &dyn Fn(&RunId) -> bool,
     take_over: bool,
 ) -> Standing {
-    let hosts = hosts_of(plan);
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
     let mut standing = Standing { epoch: last, give_way: BTreeSet::new() };
     for (host, seen) in hosts.iter().zip(seen) {
@@ -129,7 +129,7 @@ pub async fn stand(
 
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
 pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> Result<Vec<Event>, Fault> {
-    let hosts = hosts_of(&context.plan);
+    let hosts = hosts_of(&context.plan, &context.given_up);
     let raised = join_all(hosts.into_iter().map(|host| async move {
         let outcome = context.world.raise_fence(&host, &context.holder, give_way.contains(&host)).await;
         (host, outcome)
@@ -147,8 +147,7 @@ pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> R
 }
 
 /// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
-pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
-    let hosts = hosts_of(plan);
+pub async fn lower_fences(world: &World, hosts: &BTreeSet<HostName>, holder: &Holder) -> Vec<String> {
     let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
     let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()

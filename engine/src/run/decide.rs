@@ -86,7 +86,7 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
             | Phase::Succeeded
             | Phase::Satisfied
             | Phase::Skipped
-            | Phase::Forced
+            | Phase::Forced { .. }
             | Phase::Failed { .. }
             | Phase::Blocked { .. }
             | Phase::Rejected { .. } => continue,
@@ -135,7 +135,7 @@ pub fn ending(state: &RunState) -> Ending {
         | Phase::Succeeded
         | Phase::Satisfied
         | Phase::Skipped
-        | Phase::Forced
+        | Phase::Forced { .. }
         | Phase::Failed { .. }
         | Phase::Blocked { .. }
         | Phase::Rejected { .. } => false,
