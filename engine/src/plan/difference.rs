@@ -116,7 +116,7 @@ impl Difference {
     /// Puts it into one line, for the journal.
     #[must_use]
     pub fn in_short(&self) -> String {
-        self.to_string().replace("\n    ", ": ")
+        self.to_string().replacen("\n    ", ": ", 1).replace("\n    ", ", ")
     }
 }
 
