@@ -105,13 +105,14 @@ fn a_command_that_died_unseen_is_never_repeated_without_a_person() {
     for _ in 0..2 {
         let outcome = desk.laptop.expect(6, &["resume"]);
         outcome.says("echo began");
-        outcome.says(&format!("skip {} once", run.id));
+        outcome.says(&format!("skip {} once --done", run.id));
         outcome.says(&format!("retry {} once", run.id));
         assert_eq!(desk.file("ran"), "began\n");
     }
-    desk.laptop.expect(0, &["skip", &run.id, "once", "--reason", "seen to have happened"]);
+    desk.laptop.expect(0, &["skip", &run.id, "once", "--done", "--reason", "seen to have happened"]);
     let outcome = desk.laptop.expect(0, &["resume"]);
     outcome.says("overrode");
+    outcome.says("forced done");
     assert_eq!(desk.file("ran"), "began\nafter\n");
 }
 
@@ -173,4 +174,86 @@ fn several_unfinished_runs_are_listed_and_one_must_be_named() {
         outcome.says(&run.id);
     }
     desk.laptop.expect(6, &["resume", &runs[0].id]);
+}
+
+#[test]
+fn what_is_left_out_is_told_apart_from_what_happened_and_listed_at_the_end() {
+    let desk = Desk::steps(&ONCE.replace("  - id: after", "  - id: after\n    title: What comes then"));
+    let run = cut_off(&desk);
+    desk.laptop.expect(6, &["resume"]);
+    desk.laptop.expect(0, &["skip", &run.id, "once", "--reason", "cp3 is scrap"]);
+    let outcome = desk.laptop.expect(0, &["resume"]);
+    outcome.says("left out, and perhaps to be made up for\n  cp3 is scrap\n    once");
+    let overridden = run.events("overridden", "once").remove(0);
+    assert_eq!(overridden["how"], "skip");
+    // By the system, whatever the environment says: it says nothing here.
+    let by = overridden["by"].as_str().unwrap();
+    assert!(by.contains('@') && !by.contains("uid"), "{by}");
+}
+
+#[test]
+fn a_step_whose_outputs_are_needed_is_not_left_out_before_what_needs_them() {
+    let desk = Desk::steps(
+        r#"  - id: source
+    command.run: { run: "test -e go && echo 7" }
+    outputs: { n: "{{ result.json }}" }
+  - id: user
+    needs: [source]
+    command.run: { run: "echo {{ steps.source.outputs.n }} >>ran" }
+  - id: other
+    needs: [user]
+    command.run: { run: "echo other >>ran" }
+"#,
+    );
+    desk.run(5, &[]);
+    let run = desk.laptop.newest().id;
+    for done in [&["--done"][..], &[]] {
+        let outcome = desk.laptop.expect(2, &[&["skip", &run, "source", "--reason", "x"], done].concat());
+        outcome.says("`user` needs it");
+        outcome.says(&format!("skip {run} user --reason TEXT"));
+        outcome.says(&format!("retry {run} source --reason TEXT"));
+    }
+    desk.laptop.expect(0, &["skip", &run, "user", "--reason", "by hand"]);
+    desk.laptop.expect(0, &["skip", &run, "source", "--reason", "by hand"]);
+    desk.laptop.expect(0, &["resume"]);
+    assert_eq!(desk.file("ran"), "other\n");
+}
+
+#[test]
+fn a_run_that_is_given_up_shows_nothing_as_running() {
+    for live in [true, false] {
+        let desk = Desk::steps(ONCE);
+        let mut process = Some(desk.start());
+        let run = desk.laptop.first_run();
+        wait_until("the command", std::time::Duration::from_secs(30), || desk.file("ran") == "began\n");
+        if !live {
+            assert!(process.take().unwrap().kill());
+        }
+        desk.laptop.expect(0, &["runs", "abort", &run.id, "--reason", "enough"]);
+        if let Some(process) = process {
+            process.wait().says("the run was given up: its command");
+        }
+        let shown = desk.laptop.expect(0, &["runs", "show", &run.id]);
+        shown.prints("in doubt");
+        assert!(!shown.stdout.contains("running"), "{shown}");
+        assert_eq!(desk.file("ran"), "began\n");
+    }
+}
+
+#[test]
+fn what_a_launch_requires_is_looked_at_again() {
+    let desk = Desk::steps(
+        "  - id: a\n    require: [ { command.check: { run: 'test ! -e closed' } } ]\n    command.run: { run: 'echo a >>ran' }\n",
+    );
+    let mut command = desk.laptop.command(&desk.line(&[]));
+    command.env("REQUORUM_DIE_AT", "after barrier started a");
+    let killed = desk.laptop.spawn(command).wait();
+    assert_ne!(killed.code, 0, "{killed}");
+    std::fs::write(desk.laptop.path("home/closed"), "").unwrap();
+    desk.laptop.expect(5, &["resume"]).says("may not start");
+    assert_eq!(desk.file("ran"), "");
+    std::fs::remove_file(desk.laptop.path("home/closed")).unwrap();
+    desk.laptop.expect(0, &["resume"]);
+    assert_eq!(desk.file("ran"), "a\n");
+    assert_eq!(desk.laptop.newest().events("started", "a").len(), 1);
 }

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod amend;
 mod decisions;
 mod output;
 mod preview;

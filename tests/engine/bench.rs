@@ -1,6 +1,6 @@
 //! A run at a bench: a store in memory, real commands of this machine, and a driver that a test can cut off anywhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,6 +139,8 @@ impl Bench {
             secrets: Secrets::default(),
             report: Arc::new(Silent),
             base: Scope::default().run(&json!({ "id": "run" })),
+            given_up: BTreeSet::new(),
+            patience: Duration::ZERO,
         };
         let (to, stops) = mpsc::unbounded_channel();
         let setting = Setting { parallel: 4, budget: None, inbox: self.inbox(), stops, asker: None };

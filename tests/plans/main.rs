@@ -5,6 +5,8 @@
 mod support;
 
 mod holders;
+mod lapsed;
+mod lost;
 mod preview;
 mod refusals;
 mod restore;

@@ -11,13 +11,17 @@ use requorum_steps::{ItemKey, StepId};
 
 use super::error::{CommandError, Exit};
 use super::execute;
-use super::home::{Glance, Home, kept, run_id};
+use super::home::{Glance, Home, run_id};
+use super::kept::Kept;
 use super::options::{Global, operator};
 use super::output;
 use crate::exec::inbox::{Decision, Inbox, Order};
 use crate::exec::journal::{Journal, JournalError};
+use crate::plan::compiled::Step;
+use crate::plan::uses::steps_read_by;
 use crate::report::Silent;
 use crate::run::record::{Ending, Event, ItemId, Override};
+use crate::run::state::RunState;
 
 /// How long a live run may take to take a decision.
 const TAKEN_WITHIN: Duration = Duration::from_secs(10);
@@ -36,6 +40,17 @@ pub struct About {
     reason: String,
 }
 
+/// A decision that an item is not to be done any more.
+#[derive(Debug, Args)]
+pub struct Skip {
+    #[command(flatten)]
+    about: About,
+
+    /// It happened: it counts as done, and not as left out
+    #[arg(long)]
+    done: bool,
+}
+
 /// What is decided.
 #[derive(Debug, Clone, Copy)]
 pub enum What {
@@ -44,65 +59,98 @@ pub enum What {
     /// A gate is answered with no.
     Reject,
     /// The item counts as done.
+    Done,
+    /// The item is left out.
     Skip,
     /// The item is tried again.
     Retry,
+}
+
+impl Skip {
+    /// Carries the command out.
+    pub fn run(self, global: &Global) -> Result<(), CommandError> {
+        self.about.run(global, if self.done { What::Done } else { What::Skip })
+    }
 }
 
 impl About {
     /// Carries the command out.
     pub fn run(self, global: &Global, what: What) -> Result<(), CommandError> {
         let home = Home::open(global.state_dir.as_deref())?;
-        let ids = items(&home, &self.run, &self.step)?;
-        for id in ids {
-            let order = match what {
-                What::Approve => Order::Answer { id: id.clone(), approved: true },
-                What::Reject => Order::Answer { id: id.clone(), approved: false },
-                What::Skip => Order::Override { id: id.clone(), how: Override::Skip },
-                What::Retry => Order::Override { id: id.clone(), how: Override::Retry },
-            };
-            deliver(&Target { home: &home, run: &self.run, reason: self.reason.clone() }, order)?;
-            output::line(format_args!("recorded for {id}"))?;
-        }
         let glance = home.glance(&run_id(&self.run)?)?;
+        let state = glance.kept()?.state(&glance.records)?;
+        let id = item(&state, &self.run, &self.step)?;
+        let order = match what {
+            What::Approve => Order::Answer { id: id.clone(), approved: true },
+            What::Reject => Order::Answer { id: id.clone(), approved: false },
+            What::Done => Order::Override { id: id.clone(), how: Override::Done },
+            What::Skip => Order::Override { id: id.clone(), how: Override::Skip },
+            What::Retry => Order::Override { id: id.clone(), how: Override::Retry },
+        };
+        if matches!(what, What::Done | What::Skip) {
+            self.nothing_misses(global, &state, &id)?;
+        }
+        deliver(&Target { home: &home, run: &self.run, reason: self.reason.clone() }, order)?;
+        output::line(format_args!("recorded for {id}"))?;
         if glance.held.is_none() {
             output::line(format_args!("go on with  {} resume {}", global.invocation().program, self.run))?;
         }
         Ok(())
     }
+
+    /// Makes sure that no later step needs what an item would have returned: it could not be rendered.
+    fn nothing_misses(&self, global: &Global, state: &RunState, id: &ItemId) -> Result<(), CommandError> {
+        let (Some(item), Some(step)) = (state.item(id), state.step(&id.step)) else { return Ok(()) };
+        let returned = !item.result.is_null() && (step.outputs.is_empty() || !item.outputs.is_empty());
+        if item.phase.is_done() || returned {
+            return Ok(());
+        }
+        let open = |step: &Step| state.items_of(&step.id).any(|(_, item)| !item.phase.is_done());
+        let reads = |step: &&Step| open(step) && steps_read_by(step).contains(id.step.as_str());
+        let users: Vec<&str> = state.plan().steps.iter().filter(reads).map(|step| step.id.as_str()).collect();
+        let Some(first) = users.first() else { return Ok(()) };
+        let message = format!("what `{id}` returns is not known, and `{}` needs it", users.join("`, `"));
+        let (program, run) = (global.invocation().program, &self.run);
+        Err(CommandError::new(Exit::Usage, message)
+            .hint(format!("leave that out first:           {program} skip {run} {first} --reason TEXT"))
+            .hint(format!("or let `{id}` be done again:    {program} retry {run} {id} --reason TEXT"))
+            .hint(format!("or change what needs it:        {program} resume {run} --amend PLAN --reason TEXT")))
+    }
 }
 
-/// Returns the items that `STEP` or `STEP@ITEM` names.
-fn items(home: &Home, run: &str, named: &str) -> Result<Vec<ItemId>, CommandError> {
+/// Returns the item that `STEP` or `STEP@ITEM` names.
+fn item(state: &RunState, run: &str, named: &str) -> Result<ItemId, CommandError> {
     let usage = |message: String| CommandError::new(Exit::Usage, message);
-    let glance = home.glance(&run_id(run)?)?;
-    let beginning = glance.beginning().ok_or_else(|| usage(format!("run `{run}` never began")))?;
     let (step, item) = named.split_once('@').map_or((named, None), |(step, item)| (step, Some(item)));
     let step = StepId::new(step).map_err(|error| usage(error.to_string()))?;
-    let Some((_, count)) = beginning.steps.iter().find(|(id, _)| *id == step) else {
-        let names = beginning.steps.iter().map(|(id, _)| id.as_str());
+    if state.step(&step).is_none() {
+        let names = state.plan().steps.iter().map(|step| step.id.as_str());
         let near = crate::plan::diagnostic::nearest(step.as_str(), names);
         let error = usage(format!("run `{run}` has no step `{step}`"));
         return Err(match near {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error,
         });
-    };
-    let item = match item {
-        Some(item) => ItemKey::new(item).map_err(|error| usage(error.to_string()))?,
-        None if *count == 1 => only_item(&glance, &step),
-        None => {
-            return Err(usage(format!("step `{step}` has {count} items: name one as {step}@ITEM"))
-                .hint(format!("`requorum runs show {run}` names them")));
+    }
+    let mut all: Vec<ItemId> = state.items_of(&step).map(|(id, _)| id).collect();
+    let hint = format!("`requorum runs show {run}` names the steps; {step} has {}", names(&all));
+    match item {
+        Some(item) => {
+            let item = ItemKey::new(item).map_err(|error| usage(error.to_string()))?;
+            let found = all.into_iter().find(|id| id.item == item);
+            found.ok_or_else(|| usage(format!("step `{step}` has no item `{item}`")).hint(hint))
         }
-    };
-    Ok(vec![ItemId { step, item }])
+        None if all.len() == 1 => Ok(all.remove(0)),
+        None => Err(usage(format!("step `{step}` has {} items: name one as {step}@ITEM", all.len())).hint(hint)),
+    }
 }
 
-/// Returns the only item of a step, whose key is a host's name where the step fans out over one host.
-fn only_item(glance: &Glance, step: &StepId) -> ItemKey {
-    let seen = glance.records.iter().filter_map(|record| record.event.item()).find(|id| id.step == *step);
-    seen.map_or_else(ItemKey::single, |id| id.item.clone())
+/// Names the first items of a step.
+fn names(items: &[ItemId]) -> String {
+    const NAMED: usize = 12;
+    let named: Vec<&str> = items.iter().take(NAMED).map(|id| id.item.as_str()).collect();
+    let more = if items.len() > NAMED { ", …" } else { "" };
+    if named.is_empty() { "no items".to_owned() } else { format!("{}{more}", named.join(", ")) }
 }
 
 /// A run, and why something is decided about it.
@@ -153,14 +201,9 @@ fn write(home: &Home, glance: &Glance, decision: &Decision) -> Result<(), Comman
     let cluster = glance.beginning().map(|beginning| beginning.cluster.clone()).unwrap_or_default();
     let _lock = home.lock(&cluster, &format!("{}, run {}", operator(), glance.id))?;
     let (store, records) = home.open_run(&glance.id)?;
-    let Some(Event::Began(beginning)) = records.first().map(|record| &record.event) else {
-        return Err(CommandError::new(Exit::Internal, "the run never began"));
-    };
-    let beginning = beginning.as_ref().clone();
-    let (plan, site) = kept(store.as_ref(), &beginning)?;
-    let plan = Arc::new(plan);
+    let kept = Kept::read(&records, |digest| store.get_blob(digest))?;
     let epoch = records.last().map_or(0, |record| record.epoch);
-    let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::new(Silent))?;
+    let mut journal = Journal::new(store, kept.plans(), &records, epoch, Arc::new(Silent))?;
     let mut events = Vec::new();
     match decision.event() {
         Some(event) => events.push(event),
@@ -175,7 +218,7 @@ fn write(home: &Home, glance: &Glance, decision: &Decision) -> Result<(), Comman
         other => CommandError::from(other),
     })?;
     if decision.order == Order::Abort {
-        execute::give_back(home, &beginning, journal.state(), site, &records)?;
+        execute::give_back(home, &glance.id, &kept, &records, &mut journal)?;
     }
     Ok(())
 }

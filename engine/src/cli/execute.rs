@@ -1,5 +1,6 @@
 //! Carries a run out in this process, whether it has just begun or is taken up again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::io::Write as _;
 use std::sync::Arc;
@@ -11,13 +12,13 @@ use requorum_steps::capsule::Holder;
 use requorum_steps::redact::Given;
 use requorum_steps::redact::marks::readable;
 use requorum_steps::world::Settings;
-use requorum_steps::{RunId, World};
-use serde_json::json;
+use requorum_steps::{HostName, RunId, World};
 use tokio::sync::mpsc;
 
 use super::error::{CommandError, Exit, chain};
-use super::home::{Home, KeptSite};
-use super::options::{Global, operator};
+use super::home::Home;
+use super::kept::Kept;
+use super::options::{Global, Pace, operator};
 use super::prepare;
 use crate::exec::context::Context;
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
@@ -28,10 +29,8 @@ use crate::exec::journal::Journal;
 use crate::exec::secrets::Secrets;
 use crate::exec::signals::{self, Stop};
 use crate::exec::veil::Veil;
-use crate::plan::compiled::Plan;
-use crate::plan::template::Scope;
 use crate::report::summary;
-use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Record};
+use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Override, Record};
 use crate::run::state::RunState;
 
 /// The bound for one look or API call that has none of its own.
@@ -47,10 +46,8 @@ pub struct Execution {
     pub records: Vec<Record>,
     /// What it began with.
     pub beginning: Beginning,
-    /// Its plan.
-    pub plan: Plan,
-    /// Its site.
-    pub site: KeptSite,
+    /// Its plan and its site, with the change of either that `how` is to record.
+    pub kept: Kept,
     /// How it is carried out.
     pub how: How,
 }
@@ -59,14 +56,14 @@ pub struct Execution {
 pub struct How {
     /// How many items may run at once.
     pub parallel: usize,
-    /// How long this process may take.
-    pub budget: Option<Duration>,
+    /// How long this process may take, and how long it waits for a host.
+    pub pace: Pace,
     /// Whether another holder is pushed aside.
     pub take_over: bool,
     /// Why, where a person gave a reason.
     pub reason: Option<String>,
-    /// What is recorded right after the run was taken up: a person's decisions.
-    pub decisions: Vec<Event>,
+    /// What a person has changed about the plan or the site, recorded right after the run was taken up.
+    pub change: Option<Event>,
     /// Whether what failed is tried again.
     pub retry_failed: bool,
 }
@@ -90,33 +87,48 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 }
 
 async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
-    let Execution { store, records, beginning, plan, site, how } = execution;
+    let Execution { store, records, beginning, kept, how } = execution;
     // Only a preflight that held lets a run go on: one that was cut off before, or between a preflight that did not hold and
     // its end, evaluates it now.
     let fresh = !records.iter().any(|record| match &record.event {
         Event::Preflight { findings } => findings.iter().all(|finding| finding.holds),
         _ => false,
     });
-    let secrets = Secrets::fetch(&plan.secrets)
+    let secrets = Secrets::fetch(&kept.secrets())
         .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
+    let plan = Arc::clone(&kept.plan);
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
     let veil = Veil::new(&secrets, Given::new());
     let report = veil.clone().over_report(global.report(items));
-    let plan = Arc::new(plan);
     let run = beginning.run.clone();
-    let world = world(home, &run, site.site)?.with_redactor(Arc::clone(secrets.redactor()));
+    let given_up = kept.lost();
+    let world = world(home, &run, kept.site.site.clone())?.with_redactor(Arc::clone(secrets.redactor()));
     let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
-    let standing = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
+    let hosts = prepare::fenced_hosts(&plan, world.site(), &given_up);
+    let standing = prepare::stand(&world, &hosts, last, &is_over, how.take_over).await;
     let epoch = standing.epoch;
     let holder = holder(&world, &run, epoch);
-    let journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
+    let journal = Journal::new(store, kept.plans(), &records, epoch, Arc::clone(&report))?;
     let mut journal = journal.with_veil(veil.clone());
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
-    let base = base_scope(&plan, &site.value, &run, &records);
-    let context =
-        Arc::new(Context { plan, world, holder, fence: Fence::default(), secrets, report: Arc::clone(&report), base });
+    // Nothing is started any more: what was, is in doubt, and can be left out where its host is given up.
+    journal.commit(how.change.iter().cloned().collect())?;
+    journal.commit(left_out(journal.state(), &kept.given_up))?;
+    let base = kept.scope(&run, &records);
+    let patience = how.pace.patience;
+    let context = Arc::new(Context {
+        plan,
+        world,
+        holder,
+        fence: Fence::default(),
+        secrets,
+        report: Arc::clone(&report),
+        base,
+        given_up,
+        patience,
+    });
     let mut stops = signals::listen()?;
 
     let finish = Finish { global, run: &run };
@@ -143,7 +155,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
             return Err(refused(&findings));
         }
     }
-    if let Err(fault) = raise(&context, &mut journal, &standing).await {
+    if let Err(fault) = raise(&context, &mut journal, &hosts, &standing).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
         if fresh {
             // The hosts that let this run in must not refuse the one that is at work.
@@ -153,10 +165,10 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         report.close();
         return Err(fenced(&veil.fault(fault)));
     }
-    journal.commit(decisions(&how, journal.state()))?;
+    journal.commit(retries(&how, journal.state()))?;
     let setting = Setting {
         parallel: how.parallel,
-        budget: how.budget,
+        budget: how.pace.budget,
         inbox: Inbox::of(&home.run(&run)),
         stops,
         asker: std::io::stdin().is_terminal().then(|| Box::new(Terminal::open()) as Box<dyn Asker>),
@@ -180,7 +192,8 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
 }
 
 async fn lower(context: &Context) {
-    for complaint in prepare::lower_fences(&context.world, &context.plan, &context.holder).await {
+    let hosts = prepare::fenced_hosts(&context.plan, context.world.site(), &context.given_up);
+    for complaint in prepare::lower_fences(&context.world, &hosts, &context.holder).await {
         context.report.say(&complaint);
     }
 }
@@ -189,57 +202,68 @@ async fn lower(context: &Context) {
 /// and its fences are lowered, which would refuse the next run.
 pub fn give_back(
     home: &Home,
-    beginning: &Beginning,
-    state: &RunState,
-    site: KeptSite,
+    run: &RunId,
+    kept: &Kept,
     records: &[Record],
+    journal: &mut Journal,
 ) -> Result<(), CommandError> {
     let last = records.iter().rev().find_map(|record| match &record.event {
         Event::TakenUp { token, .. } => Some((record.epoch, token.clone())),
         _ => None,
     });
     let Some((epoch, token)) = last else { return Ok(()) };
-    let world = world(home, &beginning.run, site.site)?;
-    let mut holder = holder(&world, &beginning.run, epoch);
+    let world = world(home, run, kept.site.site.clone())?;
+    let mut holder = holder(&world, run, epoch);
     holder.token = token;
-    runtime()?.block_on(async {
-        let mut complaints = stop_what_runs(&world, state, &beginning.run).await;
-        if complaints.is_empty() {
-            complaints = prepare::lower_fences(&world, state.plan(), &holder).await;
-        }
-        for complaint in complaints {
-            eprintln!("{complaint}");
+    let stopped = runtime()?.block_on(async {
+        let mut stopped = stop_what_runs(&world, journal.state(), run).await;
+        if stopped.complaints.is_empty() {
+            let hosts = prepare::fenced_hosts(&kept.plan, world.site(), &kept.lost());
+            stopped.complaints = prepare::lower_fences(&world, &hosts, &holder).await;
         }
         world.close().await;
+        stopped
     });
+    for complaint in &stopped.complaints {
+        eprintln!("{complaint}");
+    }
+    journal.commit(stopped.events)?;
     Ok(())
 }
 
 async fn raise(
     context: &Context,
     journal: &mut Journal,
+    hosts: &BTreeSet<HostName>,
     standing: &prepare::Standing,
 ) -> Result<(), requorum_steps::Fault> {
-    let events = prepare::raise_fences(context, standing).await?;
+    let events = prepare::raise_fences(context, hosts, standing).await?;
     journal.commit(events).map_err(|error| requorum_steps::Fault::failed(chain(&error)))
 }
 
-/// Returns what a person decided, as events.
-fn decisions(how: &How, state: &RunState) -> Vec<Event> {
-    let mut events = how.decisions.clone();
-    if how.retry_failed {
-        let failed = state.items().filter(|(_, item)| {
-            use crate::run::state::Phase as P;
-            matches!(item.phase, P::Failed { .. } | P::Blocked { .. } | P::VerifyFailed { .. })
-        });
-        events.extend(failed.map(|(id, _)| Event::Overridden {
-            id,
-            how: crate::run::record::Override::Retry,
-            by: operator(),
-            reason: how.reason.clone().unwrap_or_else(|| "resume --retry-failed".to_owned()),
-        }));
+/// Returns the decisions that leave out what is not done on hosts that were given up.
+fn left_out(state: &RunState, given_up: &BTreeMap<HostName, String>) -> Vec<Event> {
+    let about = |(host, reason): (&HostName, &String)| {
+        let reason = format!("{host} is lost: {reason}");
+        let left_out = state.open_on(host).map(|(id, _)| id).collect::<Vec<_>>().into_iter();
+        left_out.map(move |id| Event::Overridden { id, how: Override::Skip, by: operator(), reason: reason.clone() })
+    };
+    given_up.iter().flat_map(about).collect()
+}
+
+/// Returns the decisions that let what failed be tried again.
+fn retries(how: &How, state: &RunState) -> Vec<Event> {
+    use crate::run::state::Phase as P;
+    if !how.retry_failed {
+        return Vec::new();
     }
-    events
+    let failed = state
+        .items()
+        .filter(|(_, item)| matches!(item.phase, P::Failed { .. } | P::Blocked { .. } | P::VerifyFailed { .. }));
+    let reason = how.reason.clone().unwrap_or_else(|| "resume --retry-failed".to_owned());
+    failed
+        .map(|(id, _)| Event::Overridden { id, how: Override::Retry, by: operator(), reason: reason.clone() })
+        .collect()
 }
 
 fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
@@ -263,13 +287,6 @@ fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
         token: format!("{:032x}", rand::random::<u128>()),
         label,
     }
-}
-
-/// Makes what all templates of a run see.
-pub(super) fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
-    let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
-    let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
-    Scope::default().inputs(&plan.inputs).vars(&plan.vars).site(site).run(&run)
 }
 
 /// What is told at the end.

@@ -4,30 +4,20 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use requorum_state::blob::Blobs;
 use requorum_state::layout::Layout;
 use requorum_state::{ClusterLock, SledStore, Store, StoreError, witness};
-use requorum_steps::{RunId, Site};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use requorum_steps::RunId;
 
 use super::error::{CommandError, Exit, chain};
+use super::kept::Kept;
 use crate::exec::journal;
-use crate::plan::compiled::Plan;
 use crate::run::record::{Beginning, Ending, Event, Record};
 
 /// The state directory.
 #[derive(Debug, Clone)]
 pub struct Home {
     root: PathBuf,
-}
-
-/// The site of a run as it is kept: what acts use, and what templates see.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct KeptSite {
-    /// What acts use.
-    pub site: Site,
-    /// What templates see.
-    pub value: Value,
 }
 
 /// A run as its witness tells, without its store's lock.
@@ -49,6 +39,22 @@ impl Glance {
     pub fn beginning(&self) -> Option<&Beginning> {
         self.records.iter().find_map(|record| match &record.event {
             Event::Began(beginning) => Some(beginning.as_ref()),
+            _ => None,
+        })
+    }
+
+    /// Reads what the run keeps, without its store.
+    pub fn kept(&self) -> Result<Kept, CommandError> {
+        let blobs = Blobs::at(&Layout::of(&self.directory).blobs());
+        Kept::read(&self.records, |digest| blobs.get(digest))
+    }
+
+    /// Returns the digest of the plan that counts now.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.records.iter().rev().find_map(|record| match &record.event {
+            Event::Began(beginning) => Some(beginning.digest.as_str()),
+            Event::Amended { digest, .. } => Some(digest.as_str()),
             _ => None,
         })
     }
@@ -213,20 +219,6 @@ fn ending(records: &[Record]) -> Option<Ending> {
 
 fn over(id: &RunId, how: &str) -> CommandError {
     CommandError::new(Exit::Usage, format!("run `{id}` is over: {how}"))
-}
-
-/// Reads the plan and the site that a run keeps.
-pub fn kept(store: &dyn Store, beginning: &Beginning) -> Result<(Plan, KeptSite), CommandError> {
-    let plan = serde_json::from_slice(&store.get_blob(&beginning.plan_blob)?);
-    let site = serde_json::from_slice(&store.get_blob(&beginning.site_blob)?);
-    match (plan, site) {
-        (Ok(plan), Ok(site)) => Ok((plan, site)),
-        (Err(error), _) | (_, Err(error)) => Err(CommandError::new(
-            Exit::Internal,
-            format!("what run `{}` keeps cannot be read by this version: {error}", beginning.run),
-        )
-        .hint(format!("it began with requorum {}; resume with that version", beginning.version))),
-    }
 }
 
 /// Reads a run id given on the command line.

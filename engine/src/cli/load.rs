@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use requorum_steps::catalog;
 
 use super::error::{CommandError, Exit};
+use super::kept::Kept;
 use super::options::Inputs;
 use crate::plan::diagnostic::{self, Diagnostic};
-use crate::plan::{Compiled, Files, Given, Mode, Request, Source, compile};
+use crate::plan::{Compiled, Files, Given, Kept as KeptInputs, Mode, ReadSite, Request, Source, compile, compile_for};
 
 /// Reads files of this machine, and those of the library.
 struct Disk;
@@ -88,16 +89,22 @@ impl From<CommandError> for LoadError {
     }
 }
 
+/// Puts together what is given for the inputs.
+fn given(inputs: &Inputs, kept: KeptInputs) -> Result<Given, CommandError> {
+    Ok(Given {
+        set: inputs.set.clone(),
+        set_file: inputs.set_file.clone(),
+        directory: std::env::current_dir()?,
+        environment: std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
+        kept,
+    })
+}
+
 /// Reads and compiles.
 pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mode) -> Result<Loaded, LoadError> {
     let plan = plan(named)?;
     let site = site_path.map(site).transpose()?;
-    let given = Given {
-        set: inputs.set.clone(),
-        set_file: inputs.set_file.clone(),
-        directory: std::env::current_dir().map_err(CommandError::from)?,
-        environment: std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect(),
-    };
+    let given = given(inputs, KeptInputs::default())?;
     let home = std::env::home_dir();
     let request = Request {
         plan: &plan,
@@ -115,6 +122,39 @@ pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mo
             Err(LoadError::Wrong { diagnostics, sources })
         }
     }
+}
+
+/// Reads a plan and compiles it with the site and the inputs that a run keeps. What is given anew counts before these.
+pub fn recompiled(named: &str, inputs: &Inputs, kept: &Kept) -> Result<Loaded, LoadError> {
+    let plan = plan(named)?;
+    let (values, secrets) = (kept.plan.inputs.clone(), kept.plan.secrets.clone());
+    let given = given(inputs, KeptInputs { values, secrets })?;
+    let home = std::env::home_dir();
+    let request = Request {
+        plan: &plan,
+        site: None,
+        inputs: &given,
+        home: home.as_deref(),
+        files: &Disk,
+        mode: Mode::Run,
+        kinds: catalog::all(),
+    };
+    match compile_for(&request, kept.compiled_for.clone()) {
+        Ok(compiled) => Ok(Loaded { compiled, plan, site: None }),
+        Err(diagnostics) => Err(LoadError::Wrong { diagnostics, sources: vec![plan] }),
+    }
+}
+
+/// Reads a site by itself.
+pub fn read_site(source: &Source, colour: bool) -> Result<ReadSite, CommandError> {
+    let home = std::env::home_dir();
+    crate::plan::read_site(source, home.as_deref())
+        .map_err(|diagnostics| report(LoadError::Wrong { diagnostics, sources: vec![source.clone()] }, colour))
+}
+
+/// Writes what a run keeps as it is kept.
+pub fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, CommandError> {
+    serde_json::to_vec(value).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))
 }
 
 /// Shows what is wrong on standard error and returns the error of the command.

@@ -1,11 +1,13 @@
 //! The command line: one file for each command. Only this module and `report` print.
 
+pub mod change;
 pub mod check;
 pub mod decide;
 pub mod error;
 pub mod execute;
 pub mod graph;
 pub mod home;
+pub mod kept;
 pub mod load;
 pub mod options;
 pub mod output;
@@ -40,8 +42,9 @@ pub struct Cli {
 }
 
 const EXITS: &str = "Exit status: 0 done, 1 internal error, 2 usage, 3 plan or site invalid, 4 a precondition does not hold \
-    and nothing was changed, 5 a step failed (resumable), 6 a person is needed, 7 held by another operator, 8 the plan \
-    differs from the run's, 9 confirmation needed, 130 and 143 interrupted (resumable)";
+    and nothing was changed, 5 a step failed or the time --budget was over (resumable), 6 a person is needed, 7 held by \
+    another operator, 8 the plan or the site differs from the run's in what may not change, or without a reason, \
+    9 confirmation needed, 130 and 143 interrupted (resumable)";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -55,8 +58,8 @@ enum Command {
     Approve(decide::About),
     /// Answers a gate with no
     Reject(decide::About),
-    /// Counts a step as done without doing it, or after seeing that it happened
-    Skip(decide::About),
+    /// Leaves a step out, or with --done counts it as done because it happened; what needs it goes on
+    Skip(decide::Skip),
     /// Lets a step be tried again
     Retry(decide::About),
     Plans(plans::Plans),
@@ -88,7 +91,7 @@ impl Command {
             Self::Runs(command) => command.run(global),
             Self::Approve(about) => about.run(global, What::Approve),
             Self::Reject(about) => about.run(global, What::Reject),
-            Self::Skip(about) => about.run(global, What::Skip),
+            Self::Skip(command) => command.run(global),
             Self::Retry(about) => about.run(global, What::Retry),
             Self::Plans(command) => command.run(),
             Self::Reference => {

@@ -55,12 +55,16 @@ pub struct Inputs {
     pub set_file: Vec<(String, PathBuf)>,
 }
 
-/// How a run is carried out in this process.
+/// How long things may take in this process.
 #[derive(Debug, Clone, Args)]
 pub struct Pace {
     /// Ends this process after a while; the run can be resumed (for example 2h)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub budget: Option<Duration>,
+
+    /// How long to wait for a host that cannot be reached, where what became of an attempt there is to be found out
+    #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "60s")]
+    pub patience: Duration,
 }
 
 /// Reads a duration with its unit.
@@ -100,7 +104,8 @@ impl Global {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-fn quote(word: &str) -> String {
+#[must_use]
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -112,9 +117,8 @@ fn quote(word: &str) -> String {
 /// Returns who runs this process: `user@machine`.
 #[must_use]
 pub fn operator() -> String {
-    let user = std::env::var("USER")
-        .or_else(|_| std::env::var("LOGNAME"))
-        .unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
+    // The system knows the user better than the environment, which a service or `sudo` leaves empty or wrong.
+    let user = whoami::username().unwrap_or_else(|_| format!("uid {}", rustix::process::getuid().as_raw()));
     let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{user}@{machine}")
 }

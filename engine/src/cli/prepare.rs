@@ -13,9 +13,9 @@ use crate::exec::look::{self, Spot};
 use crate::plan::compiled::{Plan, Step, Subject};
 use crate::run::record::{Event, Finding};
 
-/// Returns the hosts on which a plan acts.
+/// Returns the hosts on which a plan acts, without those that were given up.
 #[must_use]
-pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
+pub fn hosts_of(plan: &Plan, given_up: &BTreeSet<HostName>) -> BTreeSet<HostName> {
     let acting = plan.steps.iter().filter(|step| catalog::find(&step.kind).is_some_and(|kind| kind.seat == Seat::Host));
     acting
         .flat_map(|step| step.items.iter().flatten())
@@ -23,21 +23,23 @@ pub fn hosts_of(plan: &Plan) -> BTreeSet<HostName> {
             Subject::Host(name) => Some(name.clone()),
             Subject::None | Subject::Value(_) => None,
         })
+        .filter(|name| !given_up.contains(name))
         .collect()
 }
 
 /// Returns the hosts that carry the fence of a run: those on which the plan acts. Where a working cluster would notice what
 /// it does on a host or by the API, every host of the site that is not lost: the fence is the cluster's, and two plans that
 /// act on different hosts must meet at it. A plan that only runs commands on this machine needs no host.
-fn fenced_hosts(plan: &Plan, site: &Site) -> BTreeSet<HostName> {
-    let mut hosts = hosts_of(plan);
+#[must_use]
+pub fn fenced_hosts(plan: &Plan, site: &Site, given_up: &BTreeSet<HostName>) -> BTreeSet<HostName> {
+    let mut hosts = hosts_of(plan, given_up);
     let reaches_the_cluster = |step: &Step| {
         step.danger > Danger::Safe && catalog::find(&step.kind).is_some_and(|kind| kind.seat != Seat::Here)
     };
     if plan.steps.iter().any(reaches_the_cluster) {
         hosts.extend(site.hosts.values().map(|host| host.name.clone()));
     }
-    hosts.retain(|name| site.hosts.get(name).is_some_and(|host| !host.lost));
+    hosts.retain(|name| !given_up.contains(name) && site.hosts.get(name).is_some_and(|host| !host.lost));
     hosts
 }
 
@@ -55,7 +57,7 @@ pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
 /// Evaluates what must hold for every plan: hosts can be reached, the cluster is the one meant, and it is not taken back
 /// in time by mistake.
 async fn ground(context: &Context, revert: bool) -> Vec<Finding> {
-    let hosts = hosts_of(&context.plan);
+    let hosts = hosts_of(&context.plan, &context.given_up);
     let (mut findings, identity, quorum) =
         tokio::join!(join_all(hosts.iter().map(|host| ready(&context.world, host))), identity(&context.world), async {
             if context.plan.reverts && !revert { Some(not_reverted(&context.world).await) } else { None }
@@ -124,12 +126,11 @@ pub struct Standing {
 /// preflight.
 pub async fn stand(
     world: &World,
-    plan: &Plan,
+    hosts: &BTreeSet<HostName>,
     last: u64,
     is_over: &dyn Fn(&RunId) -> bool,
     take_over: bool,
 ) -> Standing {
-    let hosts = fenced_hosts(plan, world.site());
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
     let mut standing = Standing { epoch: last, give_way: BTreeSet::new(), unseen: BTreeMap::new() };
     for (host, seen) in hosts.iter().zip(seen) {
@@ -155,7 +156,7 @@ pub async fn stand(
 
 /// Says on which hosts an unfinished run holds the cluster, one line each. A host that cannot be reached is met by the preflight.
 pub async fn held(context: &Context) -> Vec<String> {
-    let hosts = fenced_hosts(&context.plan, context.world.site());
+    let hosts = fenced_hosts(&context.plan, context.world.site(), &context.given_up);
     let seen = join_all(hosts.iter().map(|host| context.world.see_fence(host))).await;
     let unfinished =
         hosts.iter().zip(seen).filter_map(|(host, seen)| Some((host, seen.ok()??))).filter(|(_, seen)| !seen.finished);
@@ -163,14 +164,17 @@ pub async fn held(context: &Context) -> Vec<String> {
 }
 
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
-pub async fn raise_fences(context: &Context, standing: &Standing) -> Result<Vec<Event>, Fault> {
-    let hosts = fenced_hosts(&context.plan, context.world.site());
-    let raised = join_all(hosts.into_iter().map(|host| async move {
-        let outcome = match standing.unseen.get(&host) {
+pub async fn raise_fences(
+    context: &Context,
+    hosts: &BTreeSet<HostName>,
+    standing: &Standing,
+) -> Result<Vec<Event>, Fault> {
+    let raised = join_all(hosts.iter().map(|host| async move {
+        let outcome = match standing.unseen.get(host) {
             Some(fault) => Err(fault.clone()),
-            None => context.world.raise_fence(&host, &context.holder, standing.give_way.contains(&host)).await,
+            None => context.world.raise_fence(host, &context.holder, standing.give_way.contains(host)).await,
         };
-        (host, outcome)
+        (host.clone(), outcome)
     }))
     .await;
     let mut events = Vec::new();
@@ -188,8 +192,7 @@ pub async fn raise_fences(context: &Context, standing: &Standing) -> Result<Vec<
 }
 
 /// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
-pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
-    let hosts = fenced_hosts(plan, world.site());
+pub async fn lower_fences(world: &World, hosts: &BTreeSet<HostName>, holder: &Holder) -> Vec<String> {
     let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
     let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()

@@ -1,7 +1,9 @@
 //! `requorum preview`: what a run would do, live and read-only.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use requorum_steps::capsule::Holder;
@@ -10,6 +12,7 @@ use requorum_steps::{RunId, World};
 
 use super::error::{CommandError, Exit, chain};
 use super::execute;
+use super::kept::Kept;
 use super::load;
 use super::options::{Format, Global, Inputs};
 use super::{output, prepare};
@@ -80,13 +83,14 @@ impl Preview {
 
 /// Makes what looks need. There is no run: no directory, no lock, no holder that a host would know.
 fn context(compiled: Compiled) -> Result<Context, CommandError> {
-    let Compiled { plan, site, site_value, .. } = compiled;
+    let Compiled { plan, site, .. } = compiled;
     let site =
         site.ok_or_else(|| CommandError::new(Exit::Usage, "a preview needs a site").hint("give one with -i SITE"))?;
     let secrets =
         Secrets::fetch(&plan.secrets).map_err(|error| CommandError::new(Exit::Precondition, chain(&error)))?;
     let run = RunId::new(RUN).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
-    let base = execute::base_scope(&plan, &site_value, &run, &[]);
+    let kept = Kept::new(plan, site);
+    let (base, site) = (kept.scope(&run, &[]), kept.site.site);
     let holder =
         Holder { cluster: site.cluster.clone(), run, epoch: 0, token: String::new(), label: "a preview".to_owned() };
     // No attempt is ever made, so neither a place for capsules nor a supervisor is needed.
@@ -99,12 +103,14 @@ fn context(compiled: Compiled) -> Result<Context, CommandError> {
     };
     let world = World::new(Arc::new(site), settings).with_redactor(Arc::clone(secrets.redactor()));
     Ok(Context {
-        plan: Arc::new(plan),
+        plan: kept.plan,
         world,
         holder,
         fence: Fence::default(),
         secrets,
         report: Arc::new(Silent),
         base,
+        given_up: BTreeSet::new(),
+        patience: Duration::ZERO,
     })
 }

@@ -11,12 +11,13 @@ use requorum_steps::{Danger, RunId, catalog};
 
 use super::error::{CommandError, Exit};
 use super::execute::{Execution, How, execute};
-use super::home::{Home, KeptSite};
+use super::home::Home;
+use super::kept::Kept;
 use super::load;
-use super::options::{Global, Inputs, Pace, operator};
+use super::options::{Global, Inputs, Pace, operator, quote};
 use crate::exec::{clock, journal};
 use crate::plan::compiled::Plan;
-use crate::plan::{Compiled, Mode};
+use crate::plan::{Compiled, Mode, ReadSite};
 use crate::run::record::{Beginning, Event, FORMAT, Record};
 
 /// Runs a plan on a cluster
@@ -67,29 +68,29 @@ impl Run {
         let loaded = load::compiled(&self.plan, Some(&self.site), &self.inputs, Mode::Run)
             .map_err(|error| load::report(error, colour))?;
         load::show(&loaded.compiled.warnings, &[&loaded.plan], colour);
-        let Compiled { plan, site, site_value, .. } = loaded.compiled;
+        let Compiled { plan, site, .. } = loaded.compiled;
         let Some(site) = site else {
             return Err(CommandError::new(Exit::Usage, "a run needs a site").hint("give one with -i SITE"));
         };
-        self.confirm(&plan, &site.cluster)?;
+        let cluster = site.site.cluster.clone();
+        self.confirm(&plan, &cluster)?;
 
         let home = Home::open(global.state_dir.as_deref())?;
         let id = new_run_id()?;
-        let lock = home.lock(&site.cluster, &format!("{}, run {id}", operator()))?;
-        refuse_a_second_run(&home, &site.cluster, global)?;
+        let lock = home.lock(&cluster, &format!("{}, run {id}", operator()))?;
+        self.refuse_a_second_run(&home, (&plan, &cluster), global)?;
         let parallel = usize::from(self.parallel);
-        let kept = KeptSite { site, value: site_value };
-        let (store, beginning, record) = begin(&home, &id, &plan, &kept, (parallel, self.revert))?;
+        let (store, beginning, record) = begin(&home, &id, &plan, &site, (parallel, self.revert))?;
         let how = How {
             parallel,
-            budget: self.pace.budget,
+            pace: self.pace,
             take_over: self.take_over,
             reason: self.reason,
-            decisions: Vec::new(),
+            change: None,
             retry_failed: false,
         };
-        let outcome =
-            execute(global, &home, Execution { store, records: vec![record], beginning, plan, site: kept, how });
+        let kept = Kept::new(plan, site);
+        let outcome = execute(global, &home, Execution { store, records: vec![record], beginning, kept, how });
         drop(lock);
         outcome
     }
@@ -127,6 +128,34 @@ impl Run {
         std::io::stdin().read_line(&mut line)?;
         if line.trim() == cluster { Ok(()) } else { Err(CommandError::new(Exit::Unconfirmed, "not confirmed")) }
     }
+
+    /// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
+    fn refuse_a_second_run(
+        &self,
+        home: &Home,
+        (plan, cluster): (&Plan, &str),
+        global: &Global,
+    ) -> Result<(), CommandError> {
+        let unfinished = home.glance_all()?.into_iter().find(|glance| {
+            glance.is_unfinished() && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
+        });
+        let Some(glance) = unfinished else { return Ok(()) };
+        let other = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
+        let (program, run) = (global.invocation().program, &glance.id);
+        let message = format!("run `{run}` of `{other}` on cluster `{cluster}` is unfinished ({})", glance.state());
+        let mut error = CommandError::new(Exit::Locked, message);
+        if other == plan.name {
+            error = error.hint(if glance.digest() == Some(plan.digest.as_str()) {
+                "it carries out this very plan, with these inputs".to_owned()
+            } else {
+                let amend = format!("{program} resume {run} --amend {}", quote(&self.plan));
+                format!("its plan or inputs differ from these; to see how: {amend}")
+            });
+        }
+        Err(error
+            .hint(format!("go on with it: {program} resume {run}"))
+            .hint(format!("or give it up: {program} runs abort {run} --reason TEXT")))
+    }
 }
 
 /// Makes a run id that sorts by time.
@@ -136,32 +165,17 @@ fn new_run_id() -> Result<RunId, CommandError> {
     RunId::new(text).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))
 }
 
-/// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
-fn refuse_a_second_run(home: &Home, cluster: &str, global: &Global) -> Result<(), CommandError> {
-    let unfinished = home.glance_all()?.into_iter().find(|glance| {
-        glance.is_unfinished() && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
-    });
-    let Some(glance) = unfinished else { return Ok(()) };
-    let plan = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
-    let program = global.invocation().program;
-    let message = format!("run `{}` of `{plan}` on cluster `{cluster}` is unfinished ({})", glance.id, glance.state());
-    Err(CommandError::new(Exit::Locked, message)
-        .hint(format!("go on with it: {program} resume {}", glance.id))
-        .hint(format!("or give it up: {program} runs abort {} --reason TEXT", glance.id)))
-}
-
 /// Makes the run's directory and its first record.
 fn begin(
     home: &Home,
     id: &RunId,
     plan: &Plan,
-    site: &KeptSite,
+    site: &ReadSite,
     (parallel, revert): (usize, bool),
 ) -> Result<(Arc<dyn Store>, Beginning, Record), CommandError> {
-    let unreadable = |error: serde_json::Error| CommandError::new(Exit::Internal, error.to_string());
     let store = SledStore::create(&home.run(id))?;
-    let plan_blob = store.put_blob(&serde_json::to_vec(plan).map_err(unreadable)?)?;
-    let site_blob = store.put_blob(&serde_json::to_vec(site).map_err(unreadable)?)?;
+    let plan_blob = store.put_blob(&load::json(plan)?)?;
+    let site_blob = store.put_blob(&load::json(site)?)?;
     let beginning = Beginning {
         format: FORMAT,
         run: id.clone(),

@@ -1,11 +1,8 @@
 //! `requorum runs`: what runs there are, how they stand, what happened in them. None of it needs a run's lock, but `abort`.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use requorum_state::blob::Blobs;
-use requorum_state::layout::Layout;
 use serde_json::json;
 
 use super::decide::{self, Target};
@@ -14,9 +11,8 @@ use super::home::{Glance, Home, run_id};
 use super::options::{Format, Global};
 use super::output;
 use crate::exec::inbox::Order;
-use crate::plan::compiled::Plan;
 use crate::report::{lines, summary};
-use crate::run::record::Ending;
+use crate::run::record::{Ending, Event};
 use crate::run::state::RunState;
 
 /// Shows runs, or gives one up
@@ -99,11 +95,18 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
                 let (plan, cluster) = glance
                     .beginning()
                     .map_or(("never began", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
-                output::line(format_args!("{:<22} {:<12} {cluster:<16} {plan}", glance.id, glance.state()))?;
+                let amended = amended(glance);
+                output::line(format_args!("{:<22} {:<12} {cluster:<16} {plan}{amended}", glance.id, glance.state()))?;
             }
         }
     }
     Ok(())
+}
+
+/// Says that the plan of a run is not the one that it began with.
+fn amended(glance: &Glance) -> &'static str {
+    let amended = glance.records.iter().any(|record| matches!(record.event, Event::Amended { .. }));
+    if amended { " (amended)" } else { "" }
 }
 
 fn about(glance: &Glance) -> serde_json::Value {
@@ -114,6 +117,7 @@ fn about(glance: &Glance) -> serde_json::Value {
         "unfinished": glance.is_unfinished(),
         "held_by": glance.held,
         "plan": beginning.map(|b| &b.plan),
+        "digest": glance.digest(),
         "cluster": beginning.map(|b| &b.cluster),
         "began": glance.records.first().map(|record| record.at),
         "last": glance.records.last().map(|record| record.at),
@@ -124,13 +128,8 @@ fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandE
     let Some(beginning) = glance.beginning() else {
         return Err(CommandError::new(Exit::Internal, format!("run `{}` was cut off before it began", glance.id)));
     };
-    let plan = Blobs::at(&Layout::of(&glance.directory).blobs()).get(&beginning.plan_blob)?;
-    let plan: Plan = serde_json::from_slice(&plan)
-        .map_err(|error| CommandError::new(Exit::Internal, format!("the plan of the run cannot be read: {error}")))?;
-    let mut state = RunState::new(Arc::new(plan));
-    for record in &glance.records {
-        state.apply(record).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
-    }
+    let kept = glance.kept()?;
+    let state = kept.state(&glance.records)?;
     match output {
         Format::Json => output::line(format_args!("{}", show_json(glance, &state)))?,
         Format::Text => {
@@ -138,8 +137,11 @@ fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandE
             if let Some(holder) = &glance.held {
                 output::line(format_args!("held by  {holder}"))?;
             }
-            output::line(format_args!("plan     {}: {}", beginning.plan, beginning.title))?;
+            output::line(format_args!("plan     {}: {}{}", state.plan().name, state.plan().title, amended(glance)))?;
             output::line(format_args!("cluster  {}", beginning.cluster))?;
+            for (host, reason) in &kept.given_up {
+                output::line(format_args!("lost     {host}: {reason}"))?;
+            }
             if let Some(began) = state.began() {
                 output::line(format_args!("began    {}", began.strftime("%Y-%m-%d %H:%M:%SZ")))?;
             }
@@ -194,7 +196,6 @@ fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
 
 /// Returns how long an item took, from its first start to this success.
 fn took(glance: &Glance, record: &crate::run::record::Record) -> Option<Duration> {
-    use crate::run::record::Event;
     let Event::Succeeded { id, .. } = &record.event else { return None };
     let started = glance.records.iter().find(|earlier| match &earlier.event {
         Event::Started { id: other, .. } => other == id,

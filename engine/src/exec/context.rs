@@ -1,11 +1,12 @@
 //! What every item at work shares: the plan, the world, the scope of templates, the secrets, the report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use requorum_steps::capsule::Holder;
 use requorum_steps::redact::Given;
-use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, Type, World, catalog};
+use requorum_steps::{Action, AttemptId, BadArgs, Check, Fault, HostName, Kind, Make, World, catalog};
 use serde_json::Value;
 
 use super::fence::Fence;
@@ -14,6 +15,7 @@ use super::secrets::{Secrets, given_in};
 use super::veil::Veil;
 use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
 use crate::plan::template::{self, BadTemplate, Scope};
+use crate::plan::uses::steps_read_by;
 use crate::plan::validate;
 use crate::report::Report;
 use crate::run::record::ItemId;
@@ -35,6 +37,10 @@ pub struct Context {
     pub report: Arc<dyn Report>,
     /// What all templates see.
     pub base: Scope,
+    /// The hosts that were given up since the plan was compiled: nothing is done on them nor looked at.
+    pub given_up: BTreeSet<HostName>,
+    /// How long a host that cannot be reached is waited for, before what became of an attempt there is left open.
+    pub patience: Duration,
 }
 
 /// One item at work, as it stood when the work began.
@@ -61,6 +67,7 @@ impl Entry {
         let subject = state.subject(id)?.clone();
         let item = state.item(id)?.clone();
         let steps: BTreeMap<String, Value> = steps_read_by(&step)
+            .into_iter()
             .filter_map(|name| {
                 let needed = state.plan().steps.iter().find(|step| step.id.as_str() == name)?;
                 Some((name, state.step_value(&needed.id)?))
@@ -88,28 +95,6 @@ impl Entry {
     pub fn spot(&self) -> Spot<'_> {
         Spot { id: Some(&self.id), host: self.host(), scope: &self.scope, given: &self.given }
     }
-}
-
-/// Returns the steps whose outputs or results the templates of a step use.
-fn steps_read_by(step: &Step) -> impl Iterator<Item = String> {
-    let mut names = template::steps_in(&step.args);
-    let expressions = catalog::find(&step.kind).into_iter().flat_map(|kind| kind.args);
-    let expressions = expressions.filter(|arg| arg.ty == Type::Expression);
-    let expressions = expressions.filter_map(|arg| step.args.get(arg.name)?.as_str());
-    for expression in expressions.chain(step.when.as_deref()) {
-        names.extend(template::steps_in_expression(expression));
-    }
-    for text in [Some(&step.title), step.confirm.as_ref()].into_iter().flatten() {
-        names.extend(template::steps_in(&Value::String(text.clone())));
-    }
-    for check in step.require.iter().chain(&step.verify).chain(&step.probe) {
-        names.extend(template::steps_in(&check.args));
-        names.extend(check.message.iter().flat_map(|text| template::steps_in(&Value::String(text.clone()))));
-    }
-    for value in step.outputs.values().chain(step.undo.iter().map(|(_, args)| args)) {
-        names.extend(template::steps_in(value));
-    }
-    names.into_iter()
 }
 
 impl Context {

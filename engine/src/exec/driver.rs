@@ -19,6 +19,7 @@ use super::context::{self, Context, Entry};
 use super::give_up::stop_what_runs;
 use super::inbox::{Inbox, Order};
 use super::journal::{Journal, JournalError};
+use super::look;
 use super::reconcile::Reconciled;
 use super::signals::Stop;
 use crate::run::decide::{Act, decide, ending};
@@ -163,10 +164,12 @@ impl Driver {
         }
         self.come_to_rest().await?;
         if self.aborted.is_some() {
-            for complaint in stop_what_runs(&self.context.world, self.journal.state(), &self.context.holder.run).await {
-                self.context.report.say(&complaint);
+            let stopped = stop_what_runs(&self.context.world, self.journal.state(), &self.context.holder.run).await;
+            for complaint in &stopped.complaints {
+                self.context.report.say(complaint);
                 self.unstopped = true;
             }
+            self.journal.commit(stopped.events)?;
         }
         self.end()
     }
@@ -288,7 +291,7 @@ impl Driver {
             | Phase::Succeeded
             | Phase::Satisfied
             | Phase::Skipped
-            | Phase::Forced
+            | Phase::Forced { .. }
             | Phase::Failed { .. }
             | Phase::Blocked { .. }
             | Phase::Rejected { .. } => Ok(()),
@@ -389,59 +392,81 @@ impl Driver {
     }
 
     /// Looks again at what succeeded before this process and must still hold: something was put out of action, and a host
-    /// may have rebooted meanwhile. What the plan itself has since begun to take back is not looked at.
+    /// may have rebooted meanwhile. What had lapsed may hold again. What the plan itself has since begun to take back is not
+    /// looked at, nor what is on a host that was given up.
     async fn observe_again(&mut self) -> Result<(), JournalError> {
         let state = self.journal.state();
         let entries: Vec<Entry> = state
             .items()
-            .filter(|(_, item)| matches!(item.phase, Phase::Succeeded | Phase::Satisfied) && item.attempt > 0)
+            .filter(|(_, item)| item.attempt > 0 && relied_on(&item.phase))
             .filter(|(id, _)| {
                 let step = state.step(&id.step);
                 step.and_then(|step| context::kind(&step.kind).ok()).is_some_and(|kind| kind.lasting)
             })
             .filter_map(|(id, _)| Entry::of(&self.context, state, &id))
+            .filter(|entry| entry.host().is_none_or(|host| !self.context.given_up.contains(host)))
             .collect();
-        let looks = join_all(entries.iter().map(|entry| self.has_lapsed(entry))).await;
-        let mut lapsed = Vec::new();
+        let looks = join_all(entries.iter().map(|entry| look_again(&self.context, state, entry)));
+        let looks = tokio::select! {
+            looks = looks => looks,
+            Some(stop) = self.setting.stops.recv() => {
+                self.stop(Ended::Stopped(stop), "stopping: nothing has begun");
+                return Ok(());
+            }
+        };
+        let mut seen = Vec::new();
         for (entry, look) in entries.iter().zip(looks) {
             match look {
-                Ok(event) => lapsed.extend(event),
+                Ok(event) => seen.extend(event),
                 // What cannot be seen is not known to have lapsed; and nothing may rely on it.
                 Err(fault) => self.stop(
                     Ended::Settled(Ending::NeedsPerson),
                     &format!(
                         "whether `{}` still holds cannot be seen, and later steps rely on it: {}; make it reachable, then \
-                         resume",
+                         resume, or give the host up with `resume --lost`",
                         entry.id,
                         crate::report::phrase::fault_line(&fault)
                     ),
                 ),
             }
         }
-        if lapsed.is_empty() { Ok(()) } else { self.journal.commit(lapsed) }
+        if seen.is_empty() { Ok(()) } else { self.journal.commit(seen) }
     }
+}
 
-    async fn has_lapsed(&self, entry: &Entry) -> Result<Option<Event>, Fault> {
-        let kind = context::kind(&entry.step.kind)?;
-        let action = self.context.action(kind, &entry.item.args)?;
-        let state = self.journal.state();
-        let is_later =
-            |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
-        let ended = state.items().any(|(id, item)| {
-            id.item == entry.id.item
-                && is_later(item)
-                && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
-        });
-        if ended {
-            return Ok(None);
-        }
-        let reader = self.context.world.reader(entry.host());
-        let evidence = match action.probe(&reader, &entry.item.before).await? {
-            Probe::Yes { .. } => return Ok(None),
-            Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence } => evidence,
-        };
-        Ok(Some(Event::Lapsed { id: entry.id.clone(), evidence }))
+/// Looks whether what an item did still holds, or holds again. `None`: nothing has changed about it.
+async fn look_again(context: &Context, state: &RunState, entry: &Entry) -> Result<Option<Event>, Fault> {
+    let kind = context::kind(&entry.step.kind)?;
+    let action = context.action(kind, &entry.item.args)?;
+    let is_later = |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
+    let ended = state.items().any(|(id, item)| {
+        id.item == entry.id.item
+            && is_later(item)
+            && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
+    });
+    if ended {
+        return Ok(None);
     }
+    let spot = entry.spot();
+    let reader = context.world.reader(entry.host());
+    let probe = look::patiently(context, &spot, || action.probe(&reader, &entry.item.before)).await?;
+    let had_lapsed = matches!(entry.item.phase, Phase::Asked { .. });
+    let (id, attempt) = (entry.id.clone(), entry.item.attempt);
+    Ok(match probe {
+        Probe::Yes { evidence, .. } if had_lapsed => {
+            let evidence = format!("it holds again: {evidence}");
+            Some(Event::Reconciled { id, attempt, verdict: Verdict::Adopt, evidence })
+        }
+        Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence } if !had_lapsed => {
+            Some(Event::Lapsed { id, evidence })
+        }
+        Probe::Yes { .. } | Probe::No { .. } | Probe::Partly { .. } | Probe::Unknown { .. } => None,
+    })
+}
+
+/// Says whether later steps rely on an item, or would if it had not lapsed.
+fn relied_on(phase: &Phase) -> bool {
+    matches!(phase, Phase::Succeeded | Phase::Satisfied | Phase::Asked { lapsed: true, .. })
 }
 
 /// Returns the first open gate and what it asks.

@@ -16,7 +16,7 @@ use super::context::{self, Context, Entry};
 use super::look;
 use super::{builtin, clock};
 use crate::plan::compiled::{CheckUse, Step};
-use crate::plan::template;
+use crate::plan::{template, uses};
 use crate::report::phrase;
 use crate::run::record::{Event, Finding, ItemId, Record};
 use crate::run::state::{Phase, RunState};
@@ -195,7 +195,7 @@ impl Look<'_> {
 
     fn skipped(&self) -> Option<Outlook> {
         let because = self.entry.step.when.clone()?;
-        if let Some(why) = self.unknown("the terms of `when`", template::steps_in_expression(&because)) {
+        if let Some(why) = self.unknown("the terms of `when`", uses::steps_in_expression(&because)) {
             return Some(why);
         }
         match template::holds(&because, &self.entry.scope) {
@@ -208,7 +208,7 @@ impl Look<'_> {
     /// Looks at what the item requires.
     async fn blocked(&self) -> Option<Outlook> {
         let require = &self.entry.step.require;
-        let used = require.iter().flat_map(|check| template::steps_in(&check.args));
+        let used = require.iter().flat_map(|check| uses::steps_in(&check.args));
         if let Some(why) = self.unknown("the checks of `require`", used) {
             return Some(why);
         }
@@ -251,7 +251,7 @@ impl Look<'_> {
 
     fn assert(&self, args: &Value) -> (Outlook, Vec<Event>) {
         let expression = args.get("expr").and_then(Value::as_str).unwrap_or_default();
-        if let Some(why) = self.unknown("the terms of `expr`", template::steps_in_expression(expression)) {
+        if let Some(why) = self.unknown("the terms of `expr`", uses::steps_in_expression(expression)) {
             return (why, Vec::new());
         }
         match template::holds(expression, &self.entry.scope) {
@@ -328,7 +328,7 @@ impl Look<'_> {
 
     fn rendered(&self, kind: &Kind) -> Result<Value, Outlook> {
         let args = &self.entry.step.args;
-        if let Some(why) = self.unknown("its arguments", template::steps_in(args)) {
+        if let Some(why) = self.unknown("its arguments", uses::steps_in(args)) {
             return Err(why);
         }
         self.context.render_args(kind, args, &self.entry.scope).map_err(fails)

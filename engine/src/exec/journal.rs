@@ -7,8 +7,8 @@ use requorum_steps::crossing::crossing;
 
 use super::clock;
 use super::veil::Veil;
-use crate::plan::compiled::Plan;
 use crate::report::Report;
+use crate::run::plans::Plans;
 use crate::run::record::{Event, Record};
 use crate::run::state::{RunState, StateError};
 
@@ -75,15 +75,12 @@ impl Journal {
     /// Makes the journal of a run from the records that there are; `epoch` is that of this process.
     pub fn new(
         store: Arc<dyn Store>,
-        plan: Arc<Plan>,
+        plans: impl Into<Plans>,
         records: &[Record],
         epoch: u64,
         report: Arc<dyn Report>,
     ) -> Result<Self, JournalError> {
-        let mut state = RunState::new(plan);
-        for record in records {
-            state.apply(record)?;
-        }
+        let state = RunState::fold(plans, records)?;
         Ok(Self { store, state, epoch, report, veil: Veil::default(), loose: false })
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use requorum_steps::redact::Given;
-use requorum_steps::{Action, Fault, HostName, Observation, Probe, Seat};
+use requorum_steps::{Action, Fault, FaultKind, HostName, Kind, Observation, Probe, Seat, Type};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -16,6 +16,9 @@ use crate::run::record::{Finding, ItemId};
 
 /// The bound for one look of a check, beyond the bounds of the calls that it makes.
 const ONE_LOOK: Duration = Duration::from_mins(2);
+
+/// The pause before a host that could not be reached is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// Where checks are looked at: the item that asks, its host, what its templates see.
 pub struct Spot<'a> {
@@ -52,9 +55,37 @@ async fn settle_one(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec
     }
 }
 
+/// Looks again and again while the host cannot be reached, as long as there is patience. What is waited for is shown.
+pub async fn patiently<T, F: Future<Output = Result<T, Fault>>>(
+    context: &Context,
+    spot: &Spot<'_>,
+    look: impl Fn() -> F,
+) -> Result<T, Fault> {
+    let ends = Instant::now() + context.patience;
+    loop {
+        let last = Instant::now() >= ends;
+        match look().await {
+            Err(fault) if fault.kind == FaultKind::Unreachable && !last => {
+                let finding = Finding {
+                    check: "host.ready".to_owned(),
+                    host: spot.host.cloned(),
+                    place: String::new(),
+                    holds: false,
+                    message: None,
+                    outcome: Err(fault),
+                };
+                let left = ends.saturating_duration_since(Instant::now());
+                context.report.waiting(spot.id, &finding, left);
+                tokio::time::sleep(AGAIN.min(left)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
 /// Looks at a check once, on each host that it names. Its arguments are rendered for each host, which is their `host`.
 pub async fn look(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec<Finding> {
-    let hosts = match hosts(check, spot) {
+    let hosts = match hosts(context, check, spot) {
         Ok(hosts) => hosts,
         Err(fault) => return vec![finding(check, spot, None, Err(fault))],
     };
@@ -65,14 +96,20 @@ pub async fn look(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Vec<F
     join_all(looks).await
 }
 
-/// Says on which hosts to look; one `None` where the check has no host.
-fn hosts(check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Option<HostName>>, Fault> {
+/// Says on which hosts to look; one `None` where the check has no host. Hosts that were given up during the run are left
+/// out, but never all: a check that looks at nothing would hold.
+fn hosts(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Option<HostName>>, Fault> {
     if context::kind(&check.kind)?.seat != Seat::Host {
         return Ok(vec![None]);
     }
     if let Some(named) = check.args.get("hosts") {
         let named = template::render(named, spot.scope).map_err(|error| context::bad_template(&error))?;
-        return Ok(host_names(&named)?.into_iter().map(Some).collect());
+        let named = host_names(&named)?;
+        let there: Vec<_> = named.iter().filter(|host| !context.given_up.contains(*host)).cloned().map(Some).collect();
+        if there.is_empty() && !named.is_empty() {
+            return Err(Fault::refused(format!("`{}` looks at hosts that were all given up", check.kind)));
+        }
+        return Ok(there);
     }
     if spot.host.is_none() {
         return Err(Fault::refused(format!("`{}` looks at a host, and none is given", check.kind))
@@ -122,15 +159,35 @@ async fn look_once(
         Some(host) => context.render_args(kind, &args, &spot.scope.clone().subject(&Subject::Host(host.clone())))?,
         None => context.render_args(kind, &args, spot.scope)?,
     };
-    let made = context.check(kind, &args, spot.given)?;
+    let made = context.check(kind, &without_given_up(context, kind, args), spot.given)?;
     let reader = context.world.reader(host);
     match tokio::time::timeout(ONE_LOOK, made.observe(&reader)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Fault::new(
-            requorum_steps::FaultKind::TimedOut,
+            FaultKind::TimedOut,
             format!("`{}` gave no answer within {}s", check.kind, ONE_LOOK.as_secs()),
         )),
     }
+}
+
+/// Leaves hosts that were given up out of the lists of hosts among the arguments of a check: what a plan listed when it was
+/// compiled, such as the members to ask, may hold them. A list of nothing else stays, and says so when it is looked at.
+fn without_given_up(context: &Context, kind: &Kind, mut args: Value) -> Value {
+    for arg in kind.args.iter().filter(|arg| takes_hosts(&arg.ty)) {
+        let Some(Value::Array(hosts)) = args.get_mut(arg.name) else { continue };
+        let is_there = |host: &Value| {
+            let names = host_names(host).unwrap_or_default();
+            !names.iter().any(|name| context.given_up.contains(name))
+        };
+        if hosts.iter().any(is_there) {
+            hosts.retain(is_there);
+        }
+    }
+    args
+}
+
+fn takes_hosts(ty: &Type) -> bool {
+    *ty == Type::Hosts || matches!(ty, Type::OneOf(types) if types.contains(&Type::Hosts))
 }
 
 fn finding(check: &CheckUse, spot: &Spot<'_>, host: Option<HostName>, outcome: Result<Observation, Fault>) -> Finding {

@@ -4,7 +4,7 @@ use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
 use super::attempt::{Attempted, Stopping, Work};
-use super::context;
+use super::{context, look};
 use crate::report::phrase;
 use crate::run::decide::{judge_capsule, judge_probe};
 use crate::run::record::{Event, Verdict};
@@ -42,17 +42,22 @@ impl Work<'_> {
         let mut cut_off = "";
         if action.contained() {
             let attempt = self.context.attempt(&self.entry.id, number);
-            let seen = match self.context.world.capsule_state(self.entry.host(), &attempt).await {
+            let look = || self.context.world.capsule_state(self.entry.host(), &attempt);
+            let seen = match look::patiently(self.context, &self.spot(), look).await {
                 Ok(seen) => seen,
                 Err(fault) => return self.unseen(fault).await,
             };
             if let Some((verdict, evidence)) = judge_capsule(&seen) {
+                if verdict == Verdict::Launch && self.may_not_launch().await? {
+                    return Ok(Reconciled::Decided);
+                }
                 self.decided(verdict, evidence).await?;
                 return self.finish(action.as_ref()).await;
             }
             cut_off = phrase::cut_off(&seen);
         }
-        let probe = match self.probe(action.as_ref(), &self.entry.item.before).await {
+        let look = || self.probe(action.as_ref(), &self.entry.item.before);
+        let probe = match look::patiently(self.context, &self.spot(), look).await {
             Ok(probe) => probe,
             Err(fault) => return self.unseen(fault).await,
         };
@@ -62,6 +67,16 @@ impl Work<'_> {
             self.adopted(action.as_ref(), result).await?;
         }
         Ok(Reconciled::Decided)
+    }
+
+    /// Evaluates `require` once more before something begins, and records where it does not hold.
+    async fn may_not_launch(&self) -> Result<bool, Stopping> {
+        let findings = look::settle(self.context, &self.entry.step.require, &self.spot()).await;
+        let blocked = findings.iter().any(|finding| !finding.holds);
+        if blocked {
+            self.commit(Event::Blocked { id: self.entry.id.clone(), findings }).await?;
+        }
+        Ok(blocked)
     }
 
     /// Takes the attempt to its end: its capsule returns what has ended, waits for what runs, and launches what never began.

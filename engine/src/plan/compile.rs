@@ -3,8 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use requorum_steps::{Kind, Site};
-use serde_json::Value;
+use requorum_steps::Kind;
 
 use super::compiled::{FORMAT, Plan, Step};
 use super::diagnostic::{Problems, Severity, Span};
@@ -13,7 +12,8 @@ use super::inputs::{self, Values};
 use super::names::Names;
 use super::order::Needs;
 use super::parts::{Compiler, Parts};
-use super::{Diagnostic, Files, Given, Source, digest, site, yaml};
+use super::site::{self, ReadSite};
+use super::{Diagnostic, Files, Given, Source, digest, yaml};
 
 /// Says how much has to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,19 +49,38 @@ pub struct Compiled {
     /// The plan.
     pub plan: Plan,
     /// The site, where one is given.
-    pub site: Option<Site>,
-    /// What templates see as `site`; null without one. Secrets are placeholders.
-    pub site_value: Value,
+    pub site: Option<ReadSite>,
     /// What does not refuse the plan.
     pub warnings: Vec<Diagnostic>,
 }
 
 /// Compiles a plan, or returns all that is wrong with it and its site, those of the plan first, each by its place.
 pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut problems = Problems::new(&request.plan.name);
     let mut site_problems = Problems::new(request.site.map_or("", |site| site.name.as_str()));
     let site = request.site.and_then(|source| site::read(source, request.home, &mut site_problems));
-    if request.site.is_none() && request.mode == Mode::Run {
+    compile_with(request, site, site_problems)
+}
+
+/// Compiles a plan for a site that was read before: the one that a run keeps.
+pub fn compile_for(request: &Request<'_>, site: ReadSite) -> Result<Compiled, Vec<Diagnostic>> {
+    compile_with(request, Some(site), Problems::new(""))
+}
+
+/// Reads a site by itself, or returns all that is wrong with it.
+pub fn read_site(source: &Source, home: Option<&Path>) -> Result<ReadSite, Vec<Diagnostic>> {
+    let mut problems = Problems::new(&source.name);
+    let site = site::read(source, home, &mut problems);
+    let refused = problems.refuse();
+    site.filter(|_| !refused).ok_or_else(|| problems.sorted())
+}
+
+fn compile_with(
+    request: &Request<'_>,
+    site: Option<ReadSite>,
+    site_problems: Problems,
+) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut problems = Problems::new(&request.plan.name);
+    if site.is_none() && request.site.is_none() && request.mode == Mode::Run {
         problems
             .error(Span::default(), "missing-site", "there is no site to run the plan on")
             .help("give one with -i SITE");
@@ -71,10 +90,7 @@ pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
     let mut found = problems.sorted();
     found.extend(site_problems.sorted());
     match plan {
-        Some(plan) if !refused => {
-            let (site, site_value) = site.map_or((None, Value::Null), |read| (Some(read.site), read.value));
-            Ok(Compiled { plan, site, site_value, warnings: found })
-        }
+        Some(plan) if !refused => Ok(Compiled { plan, site, warnings: found }),
         Some(_) | None => {
             debug_assert!(found.iter().any(|found| found.severity == Severity::Error));
             Err(found)
@@ -82,7 +98,7 @@ pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
     }
 }
 
-fn compile_plan(request: &Request<'_>, site: Option<&site::Read>, problems: &mut Problems) -> Option<Plan> {
+fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut Problems) -> Option<Plan> {
     let kinds = Kinds(request.kinds.iter().map(|kind| (kind.name, *kind)).collect());
     let node = yaml::parse(request.plan, problems)?;
     let document = document::read(&node, &kinds, problems)?;
@@ -126,7 +142,7 @@ fn compile_plan(request: &Request<'_>, site: Option<&site::Read>, problems: &mut
     Some(plan)
 }
 
-fn platform_fits(document: &Document<'_>, site: Option<&site::Read>, problems: &mut Problems) {
+fn platform_fits(document: &Document<'_>, site: Option<&ReadSite>, problems: &mut Problems) {
     let Some(platform) = site.map(|read| read.site.platform.as_str()).filter(|platform| !platform.is_empty()) else {
         return;
     };

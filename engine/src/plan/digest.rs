@@ -11,7 +11,7 @@ use super::compiled::Plan;
 /// plan. Maps count by their entries and not by their order.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
-    let mut value = serde_json::to_value(plan).unwrap_or_default();
+    let mut value = without_places(serde_json::to_value(plan).unwrap_or_default());
     if let Some(plan) = value.as_object_mut() {
         plan.remove("digest");
     }
@@ -20,8 +20,21 @@ pub fn digest(plan: &Plan) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Feeds a value so that no two values feed the same bytes: sort, length, content. Steps and checks have a kind, arguments
-/// and a place, which is left out.
+/// Returns a plan or a part of it without the places. Steps and checks have a kind, arguments and a place.
+pub(super) fn without_places(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(without_places).collect(),
+        Value::Object(mut map) => {
+            if ["kind", "args", "place"].iter().all(|key| map.contains_key(*key)) {
+                map.remove("place");
+            }
+            Value::Object(map.into_iter().map(|(key, item)| (key, without_places(item))).collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
+    }
+}
+
+/// Feeds a value so that no two values feed the same bytes: sort, length, content.
 fn feed(value: &Value, hasher: &mut Sha256) {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => text(b's', &value.to_string(), hasher),
@@ -33,8 +46,7 @@ fn feed(value: &Value, hasher: &mut Sha256) {
             }
         }
         Value::Object(map) => {
-            let placed = ["kind", "args", "place"].iter().all(|key| map.contains_key(*key));
-            let mut entries: Vec<_> = map.iter().filter(|(key, _)| !placed || *key != "place").collect();
+            let mut entries: Vec<_> = map.iter().collect();
             entries.sort_by_key(|(key, _)| *key);
             count(b'm', entries.len(), hasher);
             for (key, item) in entries {

@@ -26,6 +26,17 @@ pub struct Given {
     pub environment: BTreeSet<String>,
     /// The directory that relative paths given for inputs start from.
     pub directory: PathBuf,
+    /// What a run keeps, where its plan is compiled again: it counts for what is not given anew.
+    pub kept: Kept,
+}
+
+/// The inputs that a run keeps.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The values; those of secrets do not count.
+    pub values: Map<String, Value>,
+    /// Where secrets come from.
+    pub secrets: Vec<SecretSource>,
 }
 
 /// The type of an input.
@@ -262,10 +273,13 @@ fn secret(
         return;
     }
     let file = request.inputs.set_file.iter().find(|(set, _)| set == input.name);
+    let kept = request.inputs.kept.secrets.iter().find(|source| source.name == name);
     let variable = format!("REQUORUM_INPUT_{}", input.name.to_uppercase());
     let of_site = format!("site.secrets.{}", input.name);
     let origin = if let Some((_, path)) = file {
         SecretOrigin::File(path.to_string_lossy().into_owned())
+    } else if let Some(kept) = kept {
+        kept.origin.clone()
     } else if request.inputs.environment.contains(&variable) {
         SecretOrigin::Env(variable)
     } else if let Some(source) = site_secrets.iter().find(|source| source.name == of_site) {
@@ -285,7 +299,9 @@ fn given(input: &Input<'_>, request: &Request<'_>) -> Option<Result<Value, Strin
     if let Some((_, text)) = request.inputs.set.iter().find(|(name, _)| name == input.name) {
         return Some(if is_path { Ok(whole_path(text, request)) } else { from_text(input.ty, text) });
     }
-    let (_, path) = request.inputs.set_file.iter().find(|(name, _)| name == input.name)?;
+    let Some((_, path)) = request.inputs.set_file.iter().find(|(name, _)| name == input.name) else {
+        return request.inputs.kept.values.get(input.name).filter(|value| !value.is_null()).cloned().map(Ok);
+    };
     if is_path {
         return Some(Ok(whole_path(&path.to_string_lossy(), request)));
     }

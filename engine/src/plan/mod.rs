@@ -6,6 +6,7 @@
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
+pub mod difference;
 mod digest;
 mod document;
 mod fields;
@@ -14,7 +15,9 @@ mod names;
 mod order;
 mod parts;
 mod site;
+pub mod site_change;
 pub mod template;
+pub mod uses;
 pub mod validate;
 mod yaml;
 
@@ -23,10 +26,11 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use compile::{Compiled, Mode, Request, compile};
+pub use compile::{Compiled, Mode, Request, compile, compile_for, read_site};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::digest;
-pub use inputs::Given;
+pub use inputs::{Given, Kept};
+pub use site::ReadSite;
 pub use template::Scope;
 
 /// A plan or site as its author wrote it.

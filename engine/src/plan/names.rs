@@ -12,7 +12,7 @@ use super::diagnostic::{Problems, Span, nearest};
 use super::document::StepDecl;
 use super::fields::list;
 use super::inputs::Input;
-use super::site::{HOST_KEYS, Read, SITE_KEYS};
+use super::site::{HOST_KEYS, ReadSite, SITE_KEYS};
 use super::template::{
     BadTemplate, Hole, Paths, Scope, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text, placeholders_in,
     render, without_bare_paths,
@@ -90,7 +90,7 @@ pub(super) struct Names<'a> {
     values: Map<String, Value>,
     declared_vars: &'a [Entry],
     vars: Map<String, Value>,
-    site: Option<&'a Read>,
+    site: Option<&'a ReadSite>,
     steps: &'a [StepDecl<'a>],
     by_id: HashMap<String, usize>,
     scope: Scope,
@@ -105,7 +105,7 @@ impl<'a> Names<'a> {
         inputs: &'a [Input<'a>],
         values: Map<String, Value>,
         declared_vars: &'a [Entry],
-        site: Option<&'a Read>,
+        site: Option<&'a ReadSite>,
         steps: &'a [StepDecl<'a>],
     ) -> Self {
         let mut by_id = HashMap::with_capacity(steps.len());

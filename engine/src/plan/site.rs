@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use requorum_steps::site::{Become, CAPSULE_ROOT, EtcdAccess, Host, Identity, Member, Service, SshAccess, Tls, Via};
 use requorum_steps::{HostName, Site};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Source;
@@ -15,16 +16,20 @@ use super::fields::{Fields, text};
 use super::template::placeholder;
 use super::yaml::{self, Node};
 
-/// A site, and what templates see of it.
-#[derive(Debug, Clone)]
-pub(super) struct Read {
+/// A site that was read: what acts use, what templates see, where its secrets are. A run keeps it in this form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadSite {
+    /// What acts use.
     pub site: Site,
+    /// What templates see. Secrets are placeholders.
     pub value: Value,
+    /// Where the site's secrets come from.
+    #[serde(default)]
     pub secrets: Vec<SecretSource>,
 }
 
 /// Reads a site. `None` where it is too broken to go on; problems are reported either way.
-pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems) -> Option<Read> {
+pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems) -> Option<ReadSite> {
     const KNOWN: [&str; 13] = [
         "requorum",
         "cluster",
@@ -60,7 +65,7 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
     let secrets = reader.secrets(&fields);
     let kube = fields.get("kube").map_or(Value::Null, |node| reader.kube(node));
     let value = for_templates(&site, &secrets, &kube);
-    Some(Read { site, value, secrets })
+    Some(ReadSite { site, value, secrets })
 }
 
 /// The keys of `site` in templates.

@@ -96,7 +96,7 @@ impl Scope {
         self.with("vars", vars)
     }
 
-    /// Lets templates see the site, as [`super::Compiled::site_value`] has it.
+    /// Lets templates see the site, as [`super::ReadSite::value`] has it.
     #[must_use]
     pub fn site(self, site: &Value) -> Self {
         self.with("site", site)
@@ -285,29 +285,6 @@ pub(super) fn bare_path(text: &str) -> Option<Cow<'_, str>> {
 /// Returns the text without the `{{ path }}` that stand in it as they are: what is left must not use a secret.
 pub(super) fn without_bare_paths(text: &str) -> Result<String, BadTemplate> {
     spelling::without_bare_paths(text)
-}
-
-/// Returns the ids of the steps whose outputs or results the texts of a value use.
-#[must_use]
-pub fn steps_in(value: &Value) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    each_text(value, &mut |text| {
-        for path in paths_of_text(text).unwrap_or_default() {
-            found.extend(step_of(&path));
-        }
-    });
-    found
-}
-
-/// Returns the ids of the steps whose outputs or results a bare expression uses.
-#[must_use]
-pub fn steps_in_expression(expression: &str) -> BTreeSet<String> {
-    paths_of_expression(expression).unwrap_or_default().iter().filter_map(|path| step_of(path)).collect()
-}
-
-fn step_of(path: &str) -> Option<String> {
-    let id = path.strip_prefix("steps.")?.split('.').next()?;
-    Some(id.replace('_', "-"))
 }
 
 /// Calls a function with every text inside a value.

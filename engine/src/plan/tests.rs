@@ -3,6 +3,7 @@
 
 mod accepted;
 mod defects;
+mod differences;
 mod kinds;
 mod limits;
 mod secrets;

@@ -1,11 +1,12 @@
 //! What a person reads at the end: the steps with their durations, what went wrong, how things stand, how to go on.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use requorum_steps::redact::marks::readable;
-use requorum_steps::{Danger, Fault};
+use requorum_steps::{Danger, Fault, FaultKind};
 
 use super::phrase;
 use crate::plan::compiled::Subject;
@@ -57,10 +58,20 @@ fn duration<'a>(items: impl Iterator<Item = &'a Item> + Clone) -> Option<Duratio
 #[must_use]
 pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) -> String {
     let mut text = String::new();
+    if ending == Ending::Aborted {
+        given_up(&mut text, state);
+        return text;
+    }
+    let resume = format!("{} resume {run}", calls.program);
     for (id, item) in state.items() {
         match &item.phase {
-            Phase::Failed { fault } => fault_block(&mut text, &format!("{id} failed"), fault),
-            Phase::Blocked { findings } => {
+            Phase::Failed { fault } => {
+                fault_block(&mut text, &format!("{id} failed"), fault);
+                if fault.kind == FaultKind::Unreachable {
+                    without_host(&mut text, state, &id, &resume);
+                }
+            }
+            Phase::Blocked { findings, .. } => {
                 finding_block(&mut text, &format!("{id} may not start (a resume looks again)"), findings);
             }
             Phase::VerifyFailed { findings } => {
@@ -70,14 +81,16 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
             Phase::Asked { evidence, lapsed: true } => {
                 let _ = writeln!(text, "\n{id} was done, but that no longer holds\n  evidence  {evidence}");
                 let _ = writeln!(text, "  to do it again       {} retry {run} {id} --reason TEXT", calls.program);
-                let _ = writeln!(text, "  if it is right so    {} skip {run} {id} --reason TEXT", calls.program);
+                let _ = writeln!(text, "  if it is right so    {} skip {run} {id} --done --reason TEXT", calls.program);
             }
             Phase::Asked { evidence, lapsed: false } | Phase::InDoubt { why: evidence } => {
                 let _ = writeln!(text, "\n{id}: what became of it is not known\n  evidence  {evidence}");
                 field(&mut text, "host", host(state, &id));
                 let _ = writeln!(text, "  command   {}", item.command);
-                let _ = writeln!(text, "  if it happened       {} skip {run} {id} --reason TEXT", calls.program);
+                let _ = writeln!(text, "  if it happened       {} skip {run} {id} --done --reason TEXT", calls.program);
                 let _ = writeln!(text, "  if it may run again  {} retry {run} {id} --reason TEXT", calls.program);
+                let _ = writeln!(text, "  to leave it out      {} skip {run} {id} --reason TEXT", calls.program);
+                without_host(&mut text, state, &id, &resume);
             }
             Phase::GateOpen { message } => {
                 let _ = writeln!(text, "\n{id} asks: {message}");
@@ -96,10 +109,11 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
             | Phase::Succeeded
             | Phase::Satisfied
             | Phase::Skipped
-            | Phase::Forced => {}
+            | Phase::Forced { .. } => {}
         }
     }
     standing(&mut text, state, ending);
+    left_out(&mut text, state);
     if state.is_overridden() {
         let _ = writeln!(
             text,
@@ -120,6 +134,48 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
         Ending::Done | Ending::Refused | Ending::Aborted => {}
     }
     readable(&text).into_owned()
+}
+
+/// Renders what matters about a run that was given up: nobody goes on with it.
+fn given_up(text: &mut String, state: &RunState) {
+    for (id, item) in state.items() {
+        if let Phase::InDoubt { why } = &item.phase {
+            let _ = writeln!(text, "\n{id}: {why}");
+            field(text, "host", host(state, &id));
+            let _ = writeln!(text, "  command   {}", item.command);
+        }
+    }
+    standing(text, state, Ending::Aborted);
+    left_out(text, state);
+}
+
+/// Says how to go on without the host of an item.
+fn without_host(text: &mut String, state: &RunState, id: &ItemId, resume: &str) {
+    if let Some(host) = host(state, id) {
+        let _ = writeln!(text, "  if {host} is lost        {resume} --lost {host} --reason TEXT");
+    }
+}
+
+/// Lists what a person left out, by the reason: it may have to be made up for.
+fn left_out(text: &mut String, state: &RunState) {
+    let mut by_reason: BTreeMap<&str, Vec<ItemId>> = BTreeMap::new();
+    for (id, item) in state.items() {
+        if let Phase::Forced { happened: false, reason } = &item.phase {
+            by_reason.entry(reason).or_default().push(id);
+        }
+    }
+    if by_reason.is_empty() {
+        return;
+    }
+    let _ = writeln!(text, "\nleft out, and perhaps to be made up for");
+    for (reason, items) in by_reason {
+        let _ = writeln!(text, "  {reason}");
+        for id in items {
+            let what =
+                state.step(&id.step).map_or("", |step| if step.title.is_empty() { &step.kind } else { &step.title });
+            let _ = writeln!(text, "    {id}  {what}");
+        }
+    }
 }
 
 fn host<'a>(state: &'a RunState, id: &ItemId) -> Option<&'a str> {

@@ -87,7 +87,7 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
             | Phase::Succeeded
             | Phase::Satisfied
             | Phase::Skipped
-            | Phase::Forced
+            | Phase::Forced { .. }
             | Phase::Failed { .. }
             | Phase::Blocked { .. }
             | Phase::Rejected { .. } => continue,
@@ -136,7 +136,7 @@ pub fn ending(state: &RunState) -> Ending {
         | Phase::Succeeded
         | Phase::Satisfied
         | Phase::Skipped
-        | Phase::Forced
+        | Phase::Forced { .. }
         | Phase::Failed { .. }
         | Phase::Blocked { .. }
         | Phase::Rejected { .. } => false,

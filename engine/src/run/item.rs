@@ -48,8 +48,13 @@ pub enum Phase {
     Satisfied,
     /// `when` was false.
     Skipped,
-    /// A person overrode it.
-    Forced,
+    /// A person decided it.
+    Forced {
+        /// Whether it happened; else it is left out.
+        happened: bool,
+        /// The reason given.
+        reason: String,
+    },
     /// It did not succeed.
     Failed {
         /// Why.
@@ -59,6 +64,8 @@ pub enum Phase {
     Blocked {
         /// What was seen.
         findings: Vec<Finding>,
+        /// Whether an attempt was to be launched whose intent is recorded: then no other may take its place.
+        launching: bool,
     },
     /// A person said no.
     Rejected {
@@ -72,7 +79,7 @@ impl Phase {
     #[must_use]
     pub fn is_done(&self) -> bool {
         match self {
-            Self::Succeeded | Self::Satisfied | Self::Skipped | Self::Forced => true,
+            Self::Succeeded | Self::Satisfied | Self::Skipped | Self::Forced { .. } => true,
             Self::Pending
             | Self::Ready
             | Self::GateOpen { .. }
@@ -107,7 +114,7 @@ impl Phase {
             | Self::Succeeded
             | Self::Satisfied
             | Self::Skipped
-            | Self::Forced => false,
+            | Self::Forced { .. } => false,
         }
     }
 
@@ -130,7 +137,7 @@ impl Phase {
             | Self::GateOpen { .. }
             | Self::Approved
             | Self::Skipped
-            | Self::Forced
+            | Self::Forced { .. }
             | Self::Failed { .. }
             | Self::Blocked { .. }
             | Self::Rejected { .. } => None,
@@ -153,7 +160,8 @@ impl Phase {
             Self::Succeeded => "done",
             Self::Satisfied => "already so",
             Self::Skipped => "skipped",
-            Self::Forced => "overridden",
+            Self::Forced { happened: true, .. } => "forced done",
+            Self::Forced { happened: false, .. } => "left out",
             Self::Failed { .. } => "failed",
             Self::Blocked { .. } => "blocked",
             Self::Rejected { .. } => "rejected",
@@ -213,12 +221,20 @@ impl Item {
         if self.approved { Phase::Approved } else { Phase::Ready }
     }
 
+    /// Returns what it is when it is done and verified.
+    fn done(&self) -> Phase {
+        if self.found { Phase::Satisfied } else { Phase::Succeeded }
+    }
+
     /// Returns where a new process finds it. What had started is in doubt; what may be tried again without a person may start.
     pub(super) fn taken_up(&self, step: &Step) -> Option<Phase> {
         match &self.phase {
             Phase::Started => Some(Phase::InDoubt { why: "the process that started it is gone".to_owned() }),
             Phase::VerifyFailed { .. } => Some(Phase::Acted),
-            Phase::Blocked { .. } => Some(self.may_start()),
+            Phase::Blocked { launching: true, .. } => {
+                Some(Phase::InDoubt { why: "what it requires did not hold when it was to be launched".to_owned() })
+            }
+            Phase::Blocked { launching: false, .. } => Some(self.may_start()),
             Phase::Failed { .. } => {
                 let nothing = self.fault.as_ref().is_none_or(nothing_was_done);
                 (nothing || self.attempts_left(step)).then(|| self.may_start())
@@ -233,9 +249,38 @@ impl Item {
             | Phase::Succeeded
             | Phase::Satisfied
             | Phase::Skipped
-            | Phase::Forced
+            | Phase::Forced { .. }
             | Phase::Rejected { .. } => None,
         }
+    }
+
+    /// Says whether the engine has something to do about it, or waits for an answer.
+    pub(super) fn is_active(&self) -> bool {
+        !self.phase.is_done() && !self.phase.is_stuck() && self.phase != Phase::Pending
+    }
+
+    /// Says whether anything was done about it or decided that lasts: then its step has to stay as it is.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.attempt > 0
+            || match &self.phase {
+                Phase::Started
+                | Phase::InDoubt { .. }
+                | Phase::Asked { .. }
+                | Phase::Acted
+                | Phase::VerifyFailed { .. }
+                | Phase::Succeeded
+                | Phase::Satisfied
+                | Phase::Skipped
+                | Phase::Forced { .. } => true,
+                Phase::Pending
+                | Phase::Ready
+                | Phase::GateOpen { .. }
+                | Phase::Approved
+                | Phase::Failed { .. }
+                | Phase::Blocked { .. }
+                | Phase::Rejected { .. } => false,
+            }
     }
 
     /// Says whether the plan lets the latest attempt be followed by another. Of a probed effect the probe has the last word.
@@ -267,7 +312,10 @@ pub(super) fn transition(item: &mut Item, record: &Record, effect: Effect) -> Re
             P::Rejected { reason: reason.clone() }
         }
         (Event::Skipped { .. }, P::Ready | P::Approved) => P::Skipped,
-        (Event::Blocked { findings, .. }, P::Ready | P::Approved) => P::Blocked { findings: findings.clone() },
+        (Event::Blocked { findings, .. }, P::Ready | P::Approved | P::InDoubt { .. }) => {
+            let launching = matches!(item.phase, P::InDoubt { .. });
+            P::Blocked { findings: findings.clone(), launching }
+        }
         (Event::Satisfied { result, .. }, P::Ready | P::Approved | P::Failed { .. }) => {
             item.result = result.clone();
             item.found = true;
@@ -315,15 +363,17 @@ pub(super) fn transition(item: &mut Item, record: &Record, effect: Effect) -> Re
         (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => {
             P::Asked { evidence: evidence.clone(), lapsed: true }
         }
+        // It was seen to hold again, before a person had decided.
+        (Event::Reconciled { verdict: Verdict::Adopt, .. }, P::Asked { lapsed: true, .. }) => item.done(),
         (Event::VerifyFailed { findings, .. }, P::Acted) => P::VerifyFailed { findings: findings.clone() },
         (Event::Succeeded { outputs, .. }, P::Acted) => {
             item.outputs = outputs.clone();
-            if item.found { P::Satisfied } else { P::Succeeded }
+            item.done()
         }
-        (Event::Overridden { how: Override::Done | Override::Skip, .. }, phase)
+        (Event::Overridden { how: how @ (Override::Done | Override::Skip), reason, .. }, phase)
             if !phase.is_done() && *phase != P::Started =>
         {
-            P::Forced
+            P::Forced { happened: *how == Override::Done, reason: reason.clone() }
         }
         // Pending, until its needs are known to be done; the fold releases it at once where they are.
         (Event::Overridden { how: Override::Retry, .. }, phase)
@@ -354,7 +404,7 @@ fn may_act(phase: &Phase, effect: Effect) -> bool {
         | Phase::Succeeded
         | Phase::Satisfied
         | Phase::Skipped
-        | Phase::Forced
+        | Phase::Forced { .. }
         | Phase::Blocked { .. }
         | Phase::Rejected { .. } => false,
     }

@@ -1,7 +1,9 @@
 //! What a run is, without I/O: the records of its journal, the state they fold to, and what to do next.
 
+pub mod amend;
 pub mod decide;
 pub mod item;
+pub mod plans;
 pub mod record;
 pub mod state;
 pub mod texts;

@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use requorum_steps::StepId;
+use requorum_steps::{HostName, StepId};
 use serde_json::{Map, Value};
 
 use super::item::transition;
+use super::plans::Plans;
 use super::record::{Ending, Event, ItemId, Record};
 use crate::plan::compiled::{Plan, Step, Subject};
 
@@ -40,6 +41,14 @@ pub enum StateError {
         /// The phase's word.
         phase: &'static str,
     },
+    /// The run does not have the plan that it was amended to, or what has begun is not in it.
+    #[error("record {seq} amends the plan, and {why}")]
+    Amendment {
+        /// The record.
+        seq: u64,
+        /// Why it cannot be followed.
+        why: String,
+    },
     /// The records are not in order.
     #[error("record {seq} follows record {after}")]
     Order {
@@ -59,7 +68,7 @@ impl StateError {
                 format!("`{id}` is {phase}, which does not fit this decision ({event})")
             }
             Self::Unknown { id, .. } => format!("the plan of this run has no `{id}`"),
-            Self::Order { .. } => self.to_string(),
+            Self::Amendment { .. } | Self::Order { .. } => self.to_string(),
         }
     }
 }
@@ -67,6 +76,7 @@ impl StateError {
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunState {
+    plans: Plans,
     plan: Arc<Plan>,
     /// The place of each step in the plan.
     places: HashMap<StepId, usize>,
@@ -93,7 +103,21 @@ pub struct RunState {
 impl RunState {
     /// Makes the state of a run that has no records yet.
     #[must_use]
-    pub fn new(plan: Arc<Plan>) -> Self {
+    pub fn new(plans: impl Into<Plans>) -> Self {
+        let plans = plans.into();
+        let plan = Arc::clone(plans.first());
+        Self::with_items(plans, plan, &mut HashMap::new())
+    }
+
+    /// Folds the records of a run.
+    pub fn fold(plans: impl Into<Plans>, records: &[Record]) -> Result<Self, StateError> {
+        let mut state = Self::new(plans);
+        records.iter().try_for_each(|record| state.apply(record))?;
+        Ok(state)
+    }
+
+    /// Makes the state of a run in which some items have a past. What may start is ready.
+    fn with_items(plans: Plans, plan: Arc<Plan>, known: &mut HashMap<ItemId, Item>) -> Self {
         let places: HashMap<StepId, usize> =
             plan.steps.iter().enumerate().map(|(place, step)| (step.id.clone(), place)).collect();
         let mut dependents = vec![Vec::new(); plan.steps.len()];
@@ -101,6 +125,7 @@ impl RunState {
         let mut open = vec![0; plan.steps.len()];
         let mut items = BTreeMap::new();
         let mut item_places = HashMap::new();
+        let (mut active, mut owed) = (BTreeSet::new(), BTreeSet::new());
         for (place, step) in plan.steps.iter().enumerate() {
             for need in &step.needs {
                 if let Some(&needed) = places.get(need) {
@@ -109,12 +134,24 @@ impl RunState {
                 }
             }
             for (index, item) in step.items.iter().flatten().enumerate() {
-                items.insert((place, index), Item::new());
-                item_places.insert(ItemId { step: step.id.clone(), item: item.key.clone() }, (place, index));
-                open[place] += 1;
+                let id = ItemId { step: step.id.clone(), item: item.key.clone() };
+                let mut item = known.remove(&id).unwrap_or_else(Item::new);
+                if matches!(item.phase, Phase::Ready | Phase::Approved) {
+                    item.phase = Phase::Pending;
+                }
+                open[place] += usize::from(!item.phase.is_done());
+                if item.is_active() {
+                    active.insert((place, index));
+                }
+                if item.phase.is_owed() {
+                    owed.insert((place, index));
+                }
+                items.insert((place, index), item);
+                item_places.insert(id, (place, index));
             }
         }
         let mut state = Self {
+            plans,
             plan,
             places,
             dependents,
@@ -122,8 +159,8 @@ impl RunState {
             open,
             items,
             item_places,
-            active: BTreeSet::new(),
-            owed: BTreeSet::new(),
+            active,
+            owed,
             last_seq: 0,
             epoch: 0,
             began: None,
@@ -133,6 +170,27 @@ impl RunState {
         let free: Vec<usize> = (0..state.unmet.len()).filter(|&place| state.unmet[place] == 0).collect();
         state.release(free);
         state
+    }
+
+    /// Returns the state under another plan. What has begun is taken along; everything else begins anew, so that a gate
+    /// asks again about what has changed since.
+    fn amended(&self, seq: u64, digest: &str) -> Result<Self, StateError> {
+        let refused = |why: String| StateError::Amendment { seq, why };
+        let plan = self.plans.with_digest(digest).ok_or_else(|| refused(format!("there is no plan {digest}")))?;
+        let begun = self.items().filter(|(_, item)| item.has_begun());
+        let mut begun: HashMap<ItemId, Item> = begun.map(|(id, item)| (id, item.clone())).collect();
+        let mut state = Self::with_items(self.plans.clone(), Arc::clone(plan), &mut begun);
+        if let Some(id) = begun.keys().min() {
+            return Err(refused(format!("`{id}`, which has begun, is not in the new plan")));
+        }
+        (state.last_seq, state.epoch, state.overridden) = (self.last_seq, self.epoch, self.overridden);
+        (state.began, state.ending) = (self.began, self.ending);
+        Ok(state)
+    }
+
+    /// Lets the run be amended to a plan.
+    pub fn know(&mut self, plan: Arc<Plan>) {
+        self.plans.add(plan);
     }
 
     /// Returns the plan.
@@ -204,6 +262,13 @@ impl RunState {
         self.items.iter().map(|(&place, item)| (self.id(place), item))
     }
 
+    /// Returns the items about a host that are not done, in the plan's order.
+    pub fn open_on<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = (ItemId, &'a Item)> {
+        self.items().filter(move |(id, item)| {
+            !item.phase.is_done() && matches!(self.subject(id), Some(Subject::Host(name)) if name == host)
+        })
+    }
+
     /// Returns the items that are released and neither done nor stuck, in the plan's order.
     pub fn active(&self) -> impl Iterator<Item = (ItemId, &Item)> {
         self.active.iter().map(|place| (self.id(*place), &self.items[place]))
@@ -262,6 +327,9 @@ impl RunState {
     pub fn admits(&self, records: &[Record]) -> Result<(), StateError> {
         let mut touched: HashMap<&ItemId, Item> = HashMap::new();
         for record in records {
+            if let Event::Amended { digest, .. } = &record.event {
+                self.amended(record.seq, digest)?;
+            }
             let Some(id) = record.event.item() else { continue };
             let unknown = || StateError::Unknown { seq: record.seq, id: id.clone() };
             if !touched.contains_key(id) {
@@ -292,11 +360,8 @@ impl RunState {
                 self.ending = None;
                 self.take_up();
             }
-            Event::Preflight { .. }
-            | Event::Fence { .. }
-            | Event::Amended { .. }
-            | Event::SiteChanged { .. }
-            | Event::Committed { .. } => {}
+            Event::Amended { digest, .. } => *self = self.amended(record.seq, digest)?,
+            Event::Preflight { .. } | Event::Fence { .. } | Event::SiteChanged { .. } | Event::Committed { .. } => {}
             Event::Ended { ending, .. } => self.ending = Some(*ending),
             Event::GateOpened { id, .. }
             | Event::GateAnswered { id, .. }
@@ -330,12 +395,11 @@ impl RunState {
             item.phase = item.may_start();
         }
         let is_done = item.phase.is_done();
-        let at_rest = is_done || item.phase.is_stuck();
-        item.ended = at_rest.then_some(record.at);
-        if at_rest || matches!(item.phase, Phase::Pending) {
-            self.active.remove(&place);
-        } else {
+        item.ended = (is_done || item.phase.is_stuck()).then_some(record.at);
+        if item.is_active() {
             self.active.insert(place);
+        } else {
+            self.active.remove(&place);
         }
         if item.phase.is_owed() {
             self.owed.insert(place);

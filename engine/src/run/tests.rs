@@ -2,6 +2,7 @@
 //! at every record.
 #![allow(clippy::unwrap_used)]
 
+mod amending;
 mod format;
 mod simulator;
 mod table;

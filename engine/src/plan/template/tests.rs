@@ -42,7 +42,8 @@ fn what_is_undefined_is_an_error_wherever_it_stands() {
 fn step_ids_in_kebab_case_are_names() {
     for text in ["steps.set-aside.outputs.n", "steps['set-aside'].outputs.n", "steps.set_aside.outputs.n"] {
         assert_eq!(evaluate(text, &scope()), Ok(json!(7)), "{text}");
-        assert_eq!(steps_in(&json!(format!("x {{{{ {text} }}}}"))), BTreeSet::from(["set-aside".to_owned()]));
+        let paths = paths_of_text(&format!("x {{{{ {text} }}}}")).unwrap();
+        assert_eq!(paths, Paths::from(["steps.set_aside.outputs.n".to_owned()]));
     }
     assert_eq!(eval("steps.set-aside: {{ steps.set-aside.outputs.n -}} "), Ok(json!("steps.set-aside: 7")));
 }

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::Try;
 use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
-use crate::plan::template::{self, Scope, render_args};
+use crate::plan::template::{Scope, render_args};
+use crate::plan::uses;
 
 /// The example of the language, shortened.
 const REPLACE: &str = r#"
@@ -62,7 +63,7 @@ fn step<'a>(plan: &'a Plan, id: &str) -> &'a Step {
 }
 
 fn site() -> Site {
-    Try::steps("  - id: a\n    gate.confirm: { message: m }").accepted().site.unwrap()
+    Try::steps("  - id: a\n    gate.confirm: { message: m }").accepted().site.unwrap().site
 }
 
 fn hosts(step: &Step) -> Vec<&str> {
@@ -96,7 +97,7 @@ fn arguments_stay_templates_and_are_rendered_for_an_item() {
     let scope = Scope::default()
         .inputs(&compiled.plan.inputs)
         .vars(&compiled.plan.vars)
-        .site(&compiled.site_value)
+        .site(&compiled.site.unwrap().value)
         .subject(&configure.items.as_ref().unwrap()[0].subject);
     let args = render_args(kind, &configure.args, &scope).unwrap();
     assert_eq!(args["content"], "name: two\n- cp1\n- cp2\n");
@@ -164,9 +165,12 @@ fn outputs_of_ancestors_can_be_used_in_any_spelling() {
             name.replace('\'', "\"")
         ))
         .accepted();
-        let used = template::steps_in(&compiled.plan.steps[2].args);
-        assert_eq!(used.into_iter().collect::<Vec<_>>(), ["make-it"]);
-        assert_eq!(template::steps_in_expression(compiled.plan.steps[2].when.as_ref().unwrap()).len(), 1);
+        let mut only_when = compiled.plan.steps[2].clone();
+        only_when.args = json!({});
+        let only_args = Step { when: None, ..compiled.plan.steps[2].clone() };
+        for step in [only_when, only_args] {
+            assert_eq!(uses::steps_read_by(&step).into_iter().collect::<Vec<_>>(), ["make-it"]);
+        }
     }
 }
 

@@ -37,6 +37,6 @@ fn a_journal_of_form_1_still_folds() {
         state.apply(&serde_json::from_str(line).unwrap()).unwrap();
     }
     let words = ["a", "b@0", "b@1", "c", "d", "e"].map(|at| word(&state, at));
-    assert_eq!(words, ["already so", "needs you", "not verified", "skipped", "blocked", "overridden"]);
+    assert_eq!(words, ["already so", "needs you", "not verified", "skipped", "blocked", "left out"]);
     assert_eq!(state.item(&id("b@0")).unwrap().outputs["n"], json!(1));
 }

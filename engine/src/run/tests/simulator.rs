@@ -4,11 +4,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use requorum_steps::capsule::CapsuleState;
-use requorum_steps::{Effect, Probe};
+use requorum_steps::{Effect, HostName, Probe};
 
+use super::amending::{amended, with_digest};
 use super::*;
+use crate::plan::difference;
+use crate::run::amend::objections;
 use crate::run::decide::{Act, decide, judge_capsule, judge_probe};
+use crate::run::plans::Plans;
 use crate::run::record::{Override, Verdict};
+use crate::run::state::Item;
 
 /// What one item does, however often it is tried.
 #[derive(Debug, Clone, Default)]
@@ -99,11 +104,8 @@ pub struct Process<'a> {
 }
 
 impl<'a> Process<'a> {
-    pub fn take_up(plan: &Arc<Plan>, world: &'a mut World, journal: &'a mut Vec<Record>) -> Self {
-        let mut state = RunState::new(Arc::clone(plan));
-        for record in journal.iter() {
-            state.apply(record).unwrap();
-        }
+    pub fn take_up(plans: &Plans, world: &'a mut World, journal: &'a mut Vec<Record>) -> Self {
+        let state = RunState::fold(plans.clone(), journal).unwrap();
         let epoch = state.epoch() + 1;
         let mut process = Self { world, journal, state, working: BTreeMap::new(), epoch };
         process.commit(taken_up());
@@ -246,6 +248,52 @@ impl<'a> Process<'a> {
         }
     }
 
+    /// What had lapsed holds again, and of what is done one item has lapsed meanwhile.
+    pub fn look_again(&mut self, lapses: Option<usize>) {
+        let items: Vec<(ItemId, Item)> = self.state.items().map(|(id, item)| (id, item.clone())).collect();
+        for (id, item) in &items {
+            if let Phase::Asked { lapsed: true, .. } = item.phase {
+                let (id, attempt, verdict, evidence) = (id.clone(), item.attempt, Verdict::Adopt, String::new());
+                self.commit(Event::Reconciled { id, attempt, verdict, evidence });
+            }
+        }
+        let done = |item: &Item| item.attempt > 0 && matches!(item.phase, Phase::Succeeded | Phase::Satisfied);
+        let done: Vec<&ItemId> = items.iter().filter(|(_, item)| done(item)).map(|(id, _)| id).collect();
+        if let Some(lapses) = lapses.filter(|_| !done.is_empty()) {
+            self.commit(Event::Lapsed { id: done[lapses % done.len()].clone(), evidence: String::new() });
+        }
+    }
+
+    /// A person changes every step that has not begun, and adds one at the end.
+    pub fn amend(&mut self, plans: &mut Plans) {
+        let mut new = Plan::clone(self.state.plan());
+        let begun: HashSet<StepId> =
+            self.state.items().filter(|(_, item)| item.has_begun()).map(|(id, _)| id.step).collect();
+        let ids: Vec<String> = new.steps.iter().map(|step| step.id.to_string()).collect();
+        // A step without items is done without having begun, and others may rest on it.
+        let may_change = |step: &Step| !begun.contains(&step.id) && !self.state.is_step_done(&step.id);
+        for step in new.steps.iter_mut().filter(|step| may_change(step)) {
+            step.timeout = Some(step.timeout.unwrap_or_default() + std::time::Duration::from_secs(1));
+        }
+        let needs: Vec<&str> = ids.iter().map(String::as_str).collect();
+        new.steps.push(step(&format!("added{}", ids.len()), &needs, 1));
+        let new = with_digest(&Arc::new(new));
+        let differences = difference::between(self.state.plan(), &new);
+        assert_eq!(objections(&self.state, &new, &differences), []);
+        plans.add(Arc::clone(&new));
+        self.state.know(Arc::clone(&new));
+        self.commit(amended(&new));
+    }
+
+    /// A host is given up: what is not done there is left out.
+    pub fn lose(&mut self, host: &HostName) {
+        let left: Vec<ItemId> = self.state.open_on(host).map(|(id, _)| id).collect();
+        for id in left {
+            let (by, reason) = (String::new(), "lost".to_owned());
+            self.commit(Event::Overridden { id, how: Override::Skip, by, reason });
+        }
+    }
+
     /// A person looks at what needs one, decides by what is true, and has what failed tried again.
     pub fn person_decides(&mut self) {
         let items: Vec<(ItemId, Phase)> = self.state.items().map(|(id, item)| (id, item.phase.clone())).collect();
@@ -257,6 +305,8 @@ impl<'a> Process<'a> {
                     self.commit(Event::GateAnswered { id, approved: true, by, reason });
                     continue;
                 }
+                // It may hold again when the next process looks.
+                Phase::Asked { lapsed: true, .. } => continue,
                 Phase::Asked { .. } if happened => Override::Done,
                 Phase::Asked { .. } | Phase::Failed { .. } => Override::Retry,
                 _ => continue,

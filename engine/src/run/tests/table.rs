@@ -103,6 +103,40 @@ fn what_lapses_holds_back_everything_that_rests_on_it_however_far_away() {
 }
 
 #[test]
+fn what_had_lapsed_and_holds_again_is_done_again_without_a_person() {
+    let mut state = RunState::new(plan(vec![step("stop", &[], 1), step("restore", &["stop"], 1)]));
+    let adopt =
+        |attempt| Event::Reconciled { id: id("stop"), attempt, verdict: Verdict::Adopt, evidence: String::new() };
+    succeed(&mut state, "stop");
+    put(&mut state, adopt(1)).unwrap_err();
+    put(&mut state, Event::Lapsed { id: id("stop"), evidence: "it is active again".to_owned() }).unwrap();
+    put(&mut state, taken_up()).unwrap();
+    let ask = Event::Reconciled { id: id("stop"), attempt: 1, verdict: Verdict::Ask, evidence: String::new() };
+    put(&mut state, ask).unwrap_err();
+    put(&mut state, adopt(1)).unwrap();
+    assert_eq!((word(&state, "stop"), begun(&state, 8)), ("done", vec!["restore".to_owned()]));
+    // An attempt whose outcome nobody knows is not adopted because something looks right: a person is asked.
+    let mut asked = RunState::new(plan(vec![step("stop", &[], 1)]));
+    put(&mut asked, started("stop", 1)).unwrap();
+    put(&mut asked, taken_up()).unwrap();
+    put(&mut asked, Event::Reconciled { id: id("stop"), attempt: 1, verdict: Verdict::Ask, evidence: String::new() })
+        .unwrap();
+    put(&mut asked, adopt(1)).unwrap_err();
+}
+
+#[test]
+fn an_attempt_that_may_not_be_launched_yet_waits_for_the_next_process_and_no_other_takes_its_place() {
+    let mut state = RunState::new(plan(vec![step("a", &[], 1)]));
+    put(&mut state, started("a", 1)).unwrap();
+    put(&mut state, taken_up()).unwrap();
+    put(&mut state, Event::Blocked { id: id("a"), findings: Vec::new() }).unwrap();
+    assert_eq!((word(&state, "a"), ending(&state)), ("blocked", Ending::Failed));
+    put(&mut state, taken_up()).unwrap();
+    assert_eq!(decide(&state, &HashSet::new(), 8), [Act::Reconcile(id("a"))]);
+    put(&mut state, started("a", 2)).unwrap_err();
+}
+
+#[test]
 fn a_step_that_was_forced_early_does_not_free_others_from_what_it_needs() {
     let mut state = RunState::new(plan(vec![step("a", &[], 1), step("b", &["a"], 1), step("c", &["b"], 1)]));
     put(&mut state, overridden("b", Override::Skip)).unwrap();
@@ -165,7 +199,11 @@ fn a_person_may_override_whatever_is_not_running() {
     let doubt = Event::Doubted { id: id("a"), attempt: 1, fault: Fault::in_doubt("the link is gone") };
     put(&mut state, doubt).unwrap();
     assert_eq!(ending(&state), Ending::NeedsPerson);
-    put(&mut state.clone(), overridden("a", Override::Done)).unwrap();
+    for (how, expected) in [(Override::Done, "forced done"), (Override::Skip, "left out")] {
+        let mut forced = state.clone();
+        put(&mut forced, overridden("a", how)).unwrap();
+        assert_eq!(word(&forced, "a"), expected);
+    }
     put(&mut state, overridden("a", Override::Retry)).unwrap();
     assert!(state.is_overridden());
     assert_eq!(begun(&state, 8), ["a"]);
