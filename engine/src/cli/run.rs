@@ -11,7 +11,7 @@ use requorum_steps::{Danger, RunId, catalog};
 
 use super::error::{CommandError, Exit};
 use super::execute::{Execution, How, execute};
-use super::home::{Home, KeptSite};
+use super::home::{Home, KeptSite, hand_over};
 use super::load;
 use super::options::{Global, Inputs, Pace, operator};
 use crate::exec::{clock, journal};
@@ -139,9 +139,14 @@ fn new_run_id() -> Result<RunId, CommandError> {
 /// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
 fn refuse_a_second_run(home: &Home, cluster: &str, global: &Global) -> Result<(), CommandError> {
     let unfinished = home.glance_all()?.into_iter().find(|glance| {
-        glance.is_unfinished() && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
+        // One that cannot be read at all may be of this cluster.
+        glance.is_unfinished() && glance.beginning().is_none_or(|beginning| beginning.cluster == cluster)
     });
     let Some(glance) = unfinished else { return Ok(()) };
+    if glance.damage.is_some() {
+        let message = format!("run `{}` cannot be read, and may be unfinished on cluster `{cluster}`", glance.id);
+        return Err(hand_over(CommandError::new(Exit::Locked, message), &glance.directory));
+    }
     let plan = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
     let program = global.invocation().program;
     let message = format!("run `{}` of `{plan}` on cluster `{cluster}` is unfinished ({})", glance.id, glance.state());

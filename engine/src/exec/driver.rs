@@ -484,6 +484,7 @@ fn begins_something(event: &Event) -> bool {
         | Event::Amended { .. }
         | Event::SiteChanged { .. }
         | Event::Committed { .. }
+        | Event::Recovered { .. }
         | Event::Ended { .. } => false,
     }
 }

@@ -288,7 +288,8 @@ impl RunState {
             | Event::Fence { .. }
             | Event::Amended { .. }
             | Event::SiteChanged { .. }
-            | Event::Committed { .. } => {}
+            | Event::Committed { .. }
+            | Event::Recovered { .. } => {}
             Event::Ended { ending, .. } => self.ending = Some(*ending),
             Event::GateOpened { id, .. }
             | Event::GateAnswered { id, .. }
