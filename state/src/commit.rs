@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use crate::StoreError;
+use crate::{StoreError, seal};
 
 /// The order of appends and the state of the sync.
 #[derive(Debug)]
@@ -48,14 +48,15 @@ impl Commit {
             return Err(error);
         }
         state.appended = seq;
-        state.lines.extend_from_slice(payload);
+        state.lines.extend_from_slice(&seal::seal(seq, payload));
         state.lines.push(b'\n');
         Ok((seq, state.lines.len()))
     }
 
-    /// Returns once all that was appended before is durable. `sync` makes it so and gets the lines of these records; it
-    /// is called by one thread at a time, with all other barriers waiting for its result or for the next one.
-    pub(crate) fn barrier(&self, sync: impl FnOnce(&[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    /// Returns once all that was appended before is durable. `sync` makes it so and gets the number of the last of these
+    /// records and their lines; it is called by one thread at a time, with all other barriers waiting for its result or for
+    /// the next one.
+    pub(crate) fn barrier(&self, sync: impl FnOnce(u64, &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
         let mut state = self.state();
         let wanted = state.appended;
         loop {
@@ -75,7 +76,7 @@ impl Commit {
         let lines = std::mem::take(&mut state.lines);
         drop(state);
 
-        let result = sync(&lines);
+        let result = sync(reached, &lines);
 
         let mut state = self.state();
         state.syncing = false;
@@ -112,10 +113,10 @@ mod tests {
         let (go, may_end) = mpsc::channel::<()>();
         let all_appended = Barrier::new(9);
         thread::scope(|scope| {
-            commit.append(b"first", |_| Ok(())).unwrap();
+            commit.append(b"{}", |_| Ok(())).unwrap();
             let (commit, syncs, all_appended) = (&commit, &syncs, &all_appended);
             scope.spawn(move || {
-                commit.barrier(|_| {
+                commit.barrier(|_, _| {
                     begun.send(()).unwrap();
                     may_end.recv().unwrap();
                     Ok(())
@@ -124,11 +125,13 @@ mod tests {
             has_begun.recv().unwrap();
             for _ in 0..8 {
                 scope.spawn(move || {
-                    commit.append(b"more", |_| Ok(())).unwrap();
+                    commit.append(b"{}", |_| Ok(())).unwrap();
                     all_appended.wait();
-                    commit.barrier(|lines| {
+                    commit.barrier(|reached, lines| {
                         syncs.fetch_add(1, Ordering::SeqCst);
-                        assert_eq!(lines, b"more\n".repeat(8));
+                        let expected: Vec<_> =
+                            (2..=9).map(|number| [&*seal::seal(number, b"{}"), b"\n"].concat()).collect();
+                        assert_eq!((reached, lines), (9, &*expected.concat()));
                         Ok(())
                     })
                 });
@@ -142,10 +145,10 @@ mod tests {
     #[test]
     fn after_a_failed_sync_nothing_is_accepted_any_more() {
         let commit = Commit::after(4);
-        assert_eq!(commit.append(b"r", |_| Ok(())).unwrap().0, 5);
+        assert_eq!(commit.append(b"{}", |_| Ok(())).unwrap().0, 5);
         let full = || StoreError::Full { path: PathBuf::from("/s") };
-        assert!(commit.barrier(|_| Err(full())).is_err());
-        assert!(matches!(commit.barrier(|_| Ok(())), Err(StoreError::Full { .. })));
-        assert!(matches!(commit.append(b"r", |_| Ok(())), Err(StoreError::Full { .. })));
+        assert!(commit.barrier(|_, _| Err(full())).is_err());
+        assert!(matches!(commit.barrier(|_, _| Ok(())), Err(StoreError::Full { .. })));
+        assert!(matches!(commit.append(b"{}", |_| Ok(())), Err(StoreError::Full { .. })));
     }
 }

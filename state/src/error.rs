@@ -63,10 +63,10 @@ pub enum StoreError {
         path: PathBuf,
     },
 
-    /// The place may not be written to.
-    #[error("{} cannot be written to", path.display())]
+    /// The place may not be written to, or not even be read.
+    #[error("{} cannot be used", path.display())]
     ReadOnly {
-        /// What was to be written.
+        /// What was to be written or read.
         path: PathBuf,
         /// What the operating system said.
         #[source]
@@ -90,8 +90,8 @@ pub enum StoreError {
         digest: String,
     },
 
-    /// A record is not one line of text.
-    #[error("a record must be one line of UTF-8 text, but {why}")]
+    /// A record is not a JSON object on one line.
+    #[error("a record must be one line of UTF-8 text in braces, but {why}")]
     NotALine {
         /// What is wrong with it.
         why: &'static str,
@@ -121,7 +121,10 @@ impl StoreError {
                 format!("free space on the file system of {}, then resume the run", path.display())
             }
             Self::ReadOnly { path, .. } => {
-                format!("make {} writable for this user, or choose another state directory", path.display())
+                format!(
+                    "make {} readable and writable for this user, or work as the user that it belongs to",
+                    path.display()
+                )
             }
             Self::Io { path, .. } => format!("check {} and the file system it lies on, then resume", path.display()),
             Self::NoSuchBlob { .. } => "compare the digest with the record that names it".into(),

@@ -13,6 +13,8 @@ const KIND_INLINE: u8 = b'i';
 const KIND_BLOB: u8 = b'b';
 const CRC: std::ops::Range<usize> = 2..6;
 const HEAD: usize = 14;
+/// The length of the digest of a blob.
+const DIGEST: usize = 64;
 
 /// What stands in a frame: the record itself, or the digest of the blob that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,48 @@ pub(crate) fn decode(seq: u64, bytes: &[u8]) -> Result<Body<'_>, Bad> {
     }
 }
 
+/// Finds the frames that lie in bytes of which nothing else is known, such as a damaged database, by their checksums. What
+/// was once written may be there several times, also in forms that were never finished; those that `longest` bytes cannot
+/// hold are not found.
+pub(crate) fn carve(bytes: &[u8], longest: usize, mut found: impl FnMut(u64, Body<'_>)) {
+    for begin in 0..bytes.len().saturating_sub(HEAD) {
+        let frame = &bytes[begin..];
+        let (body, end) = match (frame[0], frame[1]) {
+            (VERSION, KIND_INLINE) => {
+                let body = &frame[HEAD..frame.len().min(HEAD + longest)];
+                // A record holds no control characters, so there it ends at the latest.
+                (body, body.iter().position(u8::is_ascii_control).unwrap_or(body.len()))
+            }
+            (VERSION, KIND_BLOB) => (&frame[HEAD..], (frame.len() - HEAD).min(DIGEST)),
+            _ => continue,
+        };
+        if let Some((seq, len)) = matching(frame, &body[..end])
+            && let Ok(body) = decode(seq, &frame[..HEAD + len])
+        {
+            found(seq, body);
+        }
+    }
+}
+
+/// Returns the number in the head of a frame and how much of what follows belongs to it, if the checksum says so.
+fn matching(frame: &[u8], body: &[u8]) -> Option<(u64, usize)> {
+    let seq = u64::from_be_bytes(frame[CRC.end..HEAD].try_into().ok()?);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&frame[..CRC.start]);
+    hasher.update(&frame[CRC.end..HEAD]);
+    let mut hashed = 0;
+    // The length is not in the frame: a record ends with a brace, a digest has its length.
+    let ends = (1..=body.len()).filter(|&end| body[end - 1] == b'}' || end == DIGEST);
+    for end in ends {
+        hasher.update(&body[hashed..end]);
+        hashed = end;
+        if hasher.clone().finalize().to_be_bytes() == frame[CRC] {
+            return Some((seq, end));
+        }
+    }
+    None
+}
+
 /// Returns the CRC-32 of everything but the checksum itself.
 fn checksum(bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
@@ -106,5 +150,18 @@ mod tests {
         for len in 0..bytes.len() {
             assert!(decode(7, &bytes[..len]).is_err(), "length {len}");
         }
+    }
+
+    #[test]
+    fn frames_are_found_among_anything_else() {
+        let digest = "0123456789abcdef".repeat(4);
+        let (inline, blob) =
+            (encode(3, &Body::Inline(br#"{"a":{}}"#.as_slice().into())), encode(4, &Body::Blob(digest.clone())));
+        let cut = &inline[..inline.len() - 1];
+        let bytes = [b"\x01i\x01b", &inline[..], b"}}", cut, &[0; 40], &blob, &inline, b"\x01"].concat();
+        let mut found = Vec::new();
+        carve(&bytes, 4096, |seq, body| found.push((seq, format!("{body:?}"))));
+        let inline = (3, format!("{:?}", Body::Inline(br#"{"a":{}}"#.as_slice().into())));
+        assert_eq!(found, [inline.clone(), (4, format!("{:?}", Body::Blob(digest))), inline]);
     }
 }

@@ -4,8 +4,11 @@
 //! RUN/                 0700
 //!   lock               who holds the store
 //!   store/             sled
+//!   store.before/      a copy of it, while it is being opened
 //!   blobs/DIGEST       content-addressed files
 //!   events.jsonl       the records once more, one line each
+//!   high-water         how many records are durable, for sure
+//!   NAME.damaged-N     what was set aside when the store was made anew
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -55,6 +58,29 @@ impl Layout {
     #[must_use]
     pub fn witness(&self) -> PathBuf {
         self.root.join("events.jsonl")
+    }
+
+    /// Returns the copy of the directory of sled that is there while it is being opened.
+    pub(crate) fn before(&self) -> PathBuf {
+        self.root.join("store.before")
+    }
+
+    /// Returns the high-water mark.
+    pub(crate) fn mark(&self) -> PathBuf {
+        self.root.join("high-water")
+    }
+
+    /// Returns a name that is free, for a file or directory of the run that is set aside.
+    pub(crate) fn aside(&self, path: &Path) -> PathBuf {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let mut number = 1;
+        loop {
+            let aside = self.root.join(format!("{name}.damaged-{number}"));
+            if !aside.exists() {
+                return aside;
+            }
+            number += 1;
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! - Its lock error is untyped: an own lock comes first and names the holder.
 //! - A kill while it opens leaves `snap.*.generating`, which it then takes for the newest snapshot: deleted before.
 //! - It can panic on damaged files: every call is caught.
+//! - It overwrites what lies behind the first place that it cannot read: it is opened with a copy kept.
 //! - Its `flush` does not sync the file: a barrier does both, on an own handle.
 //! - It can come back empty, or short of its end, without an error: record 0 must be there, the numbers must have no
 //!   gap, and the witness must not know more records.
@@ -13,6 +14,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,11 +27,11 @@ use crate::layout::{Layout, create_dir, make_private, parent, sync_dir};
 use crate::lock::{FileLock, Holder};
 use crate::store::check_record;
 use crate::witness::{self, Witness};
-use crate::{Frame, Store, quiet};
+use crate::{Frame, Store, quiet, spare};
 
 /// The largest record in bytes that lies within sled: 17 of them and their heads fit into a quarter of a segment of
 /// 512 KiB.
-const INLINE: usize = 4096;
+pub(crate) const INLINE: usize = 4096;
 
 /// As many bytes of records may wait for a barrier; then [`Store::append`] makes one.
 const UNSYNCED: usize = 64 * 1024;
@@ -46,7 +48,7 @@ const HEADER: &[u8] = b"requorum store";
 /// The records, blobs and witness of one run on disk.
 pub struct SledStore {
     // Declared in the order in which they are to be dropped: the lock last.
-    db: sled::Db,
+    db: Opened,
     file: File,
     commit: Commit,
     witness: Witness,
@@ -66,18 +68,19 @@ impl SledStore {
         if layout.store().exists() || layout.witness().exists() {
             return Err(StoreError::Exists { path: run_dir.into() });
         }
-        let blobs = Blobs::at(&layout.blobs());
-        blobs.prepare()?;
-        create_dir(&layout.store())?;
-        let db = open_sled(&layout.store())?;
-        insert(&db, &layout, 0, &Body::Inline(HEADER.into()))?;
-        let file = open_file(&layout)?;
-        sync(&db, &file, &layout)?;
-        make_durable_names(&layout)?;
+        let (db, file, blobs) = make(&layout, &[])?;
         // Last, because it says that the creation came to its end.
-        let witness = Witness::create(&layout.witness())?;
+        let witness = Witness::create(&layout)?;
         sync_dir(layout.root())?;
         Ok(Self { db, file, commit: Commit::after(0), witness, blobs, layout, _lock: lock })
+    }
+
+    /// Makes the store again from records that the witness has already. Only for the holder of its lock.
+    pub(crate) fn fill(layout: Layout, lock: FileLock, records: &[Vec<u8>]) -> Result<Self, StoreError> {
+        let (db, file, blobs) = make(&layout, records)?;
+        let witness = Witness::reconcile(&layout, records)?;
+        sync_dir(layout.root())?;
+        Ok(Self { db, file, commit: Commit::after(records.len() as u64), witness, blobs, layout, _lock: lock })
     }
 
     /// Opens the store of a run and verifies all its records, against the witness too.
@@ -86,7 +89,7 @@ impl SledStore {
     /// [`StoreError::Damaged`] if it does not hold what was durable; it never comes back with less.
     pub fn open(run_dir: &Path) -> Result<Self, StoreError> {
         let layout = Layout::of(run_dir);
-        if !layout.store().exists() && !layout.witness().exists() {
+        if !layout.store().exists() && witness::known(&layout)?.is_none() {
             return Err(StoreError::Missing { path: run_dir.into() });
         }
         let lock = lock(&layout)?;
@@ -96,6 +99,7 @@ impl SledStore {
         let blobs = Blobs::at(&layout.blobs());
         blobs.prepare()?;
         remove_unfinished_snapshots(&layout.store())?;
+        spare::keep(&layout)?;
         let db = open_sled(&layout.store())?;
         // A writer that was killed may have left records written but not synced; they count from now on.
         let file = open_file(&layout)?;
@@ -104,7 +108,8 @@ impl SledStore {
 
         let records = scan(&db, &blobs, &layout)?;
         let seq = records.len() as u64;
-        let witness = Witness::reconcile(&layout.witness(), &records)?;
+        let witness = Witness::reconcile(&layout, &records)?;
+        spare::forget(&layout)?;
         sync_dir(layout.root())?;
         Ok(Self { db, file, commit: Commit::after(seq), witness, blobs, layout, _lock: lock })
     }
@@ -113,11 +118,7 @@ impl SledStore {
 impl Store for SledStore {
     fn append(&self, payload: &[u8]) -> Result<u64, StoreError> {
         check_record(payload)?;
-        let body = if payload.len() > INLINE {
-            Body::Blob(self.blobs.put(payload)?)
-        } else {
-            Body::Inline(Cow::Borrowed(payload))
-        };
+        let body = body_of(payload, &self.blobs)?;
         let (seq, waiting) = self.commit.append(payload, |seq| insert(&self.db, &self.layout, seq, &body))?;
         if waiting > UNSYNCED {
             self.barrier()?;
@@ -126,9 +127,9 @@ impl Store for SledStore {
     }
 
     fn barrier(&self) -> Result<(), StoreError> {
-        self.commit.barrier(|lines| {
+        self.commit.barrier(|reached, lines| {
             sync(&self.db, &self.file, &self.layout)?;
-            self.witness.write(lines)
+            self.witness.write(reached, lines)
         })
     }
 
@@ -160,6 +161,36 @@ impl fmt::Debug for SledStore {
     }
 }
 
+/// Makes the files of a store that holds these records, durably.
+fn make(layout: &Layout, records: &[Vec<u8>]) -> Result<(Opened, File, Blobs), StoreError> {
+    let blobs = Blobs::at(&layout.blobs());
+    blobs.prepare()?;
+    create_dir(&layout.store())?;
+    let db = open_sled(&layout.store())?;
+    insert(&db, layout, 0, &Body::Inline(HEADER.into()))?;
+    let file = open_file(layout)?;
+    let mut waiting = 0;
+    for (seq, record) in (1..).zip(records) {
+        insert(&db, layout, seq, &body_of(record, &blobs)?)?;
+        waiting += record.len();
+        if waiting > UNSYNCED {
+            sync(&db, &file, layout)?;
+            waiting = 0;
+        }
+    }
+    sync(&db, &file, layout)?;
+    make_durable_names(layout)?;
+    Ok((db, file, blobs))
+}
+
+/// Returns what stands in the frame of a record; a large one becomes a blob.
+fn body_of<'a>(payload: &'a [u8], blobs: &Blobs) -> Result<Body<'a>, StoreError> {
+    if payload.len() > INLINE {
+        return Ok(Body::Blob(blobs.put(payload)?));
+    }
+    Ok(Body::Inline(Cow::Borrowed(payload)))
+}
+
 fn lock(layout: &Layout) -> Result<FileLock, StoreError> {
     FileLock::acquire(&layout.lock(), "the store of this run")
 }
@@ -184,15 +215,33 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn open_sled(dir: &Path) -> Result<sled::Db, StoreError> {
+fn open_sled(dir: &Path) -> Result<Opened, StoreError> {
     // No thread of sled's own that flushes: only barriers do.
     let config = sled::Config::new().path(dir).cache_capacity(CACHE).flush_every_ms(None);
     let deadline = Instant::now() + LOCK_DEADLINE;
     loop {
         match calling(dir, || config.open()) {
             Err(StoreError::Locked { .. }) if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-            result => return result,
+            result => return result.map(|db| Opened(Some(db))),
         }
+    }
+}
+
+/// sled, opened. It panics where it is dropped and the disk gives an error; so it is dropped with care.
+struct Opened(Option<sled::Db>);
+
+impl Deref for Opened {
+    type Target = sled::Db;
+
+    fn deref(&self) -> &sled::Db {
+        self.0.as_ref().expect("it is taken only when it is dropped")
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // What was acknowledged is durable without it.
+        let _ = quiet::catch(|| drop(self.0.take()));
     }
 }
 
@@ -247,11 +296,11 @@ fn scan(db: &sled::Db, blobs: &Blobs, layout: &Layout) -> Result<Vec<Vec<u8>>, S
 
 /// The error for a store in which nothing is found, not even record 0.
 fn emptied(layout: &Layout) -> StoreError {
-    match witness::count(&layout.witness()) {
+    match witness::known(layout) {
         // The witness is created last: without it, nobody ever got the store to write to.
         Ok(None) => StoreError::Missing { path: layout.root().into() },
         Ok(Some(0)) => damaged(&layout.store(), "it is empty, although its creation was durable".into()),
-        Ok(Some(known)) => witness::lost(&layout.witness(), known, 0),
+        Ok(Some(known)) => witness::lost(layout, &layout.witness(), known, 0),
         Err(error) => error,
     }
 }
@@ -285,10 +334,6 @@ fn damaged(dir: &Path, what: String) -> StoreError {
     StoreError::Damaged {
         path: dir.into(),
         what,
-        hint: format!(
-            "keep a copy of {}; {} still shows what was done: finish by hand from there, or begin a new run",
-            parent(dir).display(),
-            witness.display()
-        ),
+        hint: format!("do not run the plan again blindly: {} still shows what was done", witness.display()),
     }
 }

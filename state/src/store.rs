@@ -20,8 +20,8 @@ pub struct Frame {
 /// (too large, not a line), the store stays stopped and gives the same error again: after a failed sync the kernel may
 /// have dropped what was not written, so only opening the store again tells what is there.
 pub trait Store: Send + Sync {
-    /// Appends a record, one line of UTF-8 text of at most [`MAX_RECORD`] bytes, and returns its sequence number. It
-    /// is not durable yet.
+    /// Appends a record, one JSON object on one line of at most [`MAX_RECORD`] bytes, and returns its sequence number.
+    /// It is not durable yet. Of the JSON only the braces are looked at.
     fn append(&self, payload: &[u8]) -> Result<u64, StoreError>;
 
     /// Returns once everything appended before the call is durable. Calls from several threads share one sync.
@@ -42,14 +42,24 @@ pub(crate) fn check_record(payload: &[u8]) -> Result<(), StoreError> {
     if payload.len() > MAX_RECORD {
         return Err(StoreError::TooLarge { size: payload.len(), limit: MAX_RECORD });
     }
-    let why = if payload.is_empty() {
-        "it is empty"
-    } else if payload.iter().any(u8::is_ascii_control) {
+    let why = if payload.iter().any(u8::is_ascii_control) {
         "it holds a line break or another control character"
-    } else if std::str::from_utf8(payload).is_err() {
-        "it is not UTF-8"
+    } else if !is_text(payload) {
+        "it is empty or not UTF-8"
+    } else if !is_object(payload) {
+        "it does not stand in braces"
     } else {
         return Ok(());
     };
     Err(StoreError::NotALine { why })
+}
+
+/// Says whether bytes are a line of text.
+pub(crate) fn is_text(line: &[u8]) -> bool {
+    !line.is_empty() && !line.iter().any(u8::is_ascii_control) && std::str::from_utf8(line).is_ok()
+}
+
+/// Says whether a line stands in braces, as every JSON object does.
+pub(crate) fn is_object(line: &[u8]) -> bool {
+    line.len() > 1 && line.starts_with(b"{") && line.ends_with(b"}")
 }

@@ -90,7 +90,7 @@ fn assert_holds(run: &Path, acknowledged: u64) -> u64 {
     for (seq, frame) in (1..).zip(&records) {
         assert_eq!((frame.seq, frame.payload.as_slice()), (seq, payload(seq).as_bytes()));
     }
-    assert_eq!(witness::read_lines(&run.join("events.jsonl")).unwrap().len() as u64, held);
+    assert_eq!(witness::read_lines(run).unwrap().len() as u64, held);
     held
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
-use requorum_state::{MemoryStore, SledStore, Store, StoreError, witness};
+use requorum_state::{MemoryStore, SledStore, Store, StoreError, salvage, witness};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -20,8 +20,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        8 => "[ -~äöü]{1,80}".prop_map(Step::Append),
-        1 => (4000_usize..9000).prop_map(|size| Step::Append("x".repeat(size))),
+        8 => "\\{[ -~äöü]{0,80}\\}".prop_map(Step::Append),
+        1 => (4000_usize..9000).prop_map(|size| Step::Append(format!("{{{}}}", "x".repeat(size)))),
         3 => Just(Step::Barrier),
         1 => Just(Step::Reopen),
         1 => vec(any::<u8>(), 0..2000).prop_map(Step::Blob),
@@ -77,6 +77,27 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
+fn payloads(model: &MemoryStore) -> Vec<Vec<u8>> {
+    model.read().unwrap().into_iter().map(|frame| frame.payload).collect()
+}
+
+/// Creates a run of so many records, some of them in blobs, closed.
+fn filled(run: &Path, records: usize, reopened: bool) -> MemoryStore {
+    let model = MemoryStore::default();
+    let store = SledStore::create(run).unwrap();
+    for number in 0..records {
+        let payload = format!("{{{number}{}}}", "x".repeat(if number % 50 == 7 { 5000 } else { 120 }));
+        store.append(payload.as_bytes()).unwrap();
+        model.append(payload.as_bytes()).unwrap();
+    }
+    store.barrier().unwrap();
+    drop(store);
+    if reopened {
+        drop(SledStore::open(run).unwrap());
+    }
+    model
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -95,8 +116,10 @@ proptest! {
                 }
                 Step::Barrier => {
                     store.barrier().unwrap();
-                    let lines = witness::read_lines(&run.join("events.jsonl")).unwrap();
+                    let lines = witness::read_lines(&run).unwrap();
                     prop_assert_eq!(lines.len(), model.read().unwrap().len());
+                    let found = salvage::look(&run).unwrap();
+                    prop_assert_eq!(found.whole().unwrap(), payloads(&model), "found without sled: {:?}", found.complaints);
                 }
                 Step::Reopen => {
                     drop(store);
@@ -123,20 +146,9 @@ proptest! {
     ) {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("run");
-        let model = MemoryStore::default();
-        let store = SledStore::create(&run).unwrap();
-        for number in 0..records {
-            let payload = format!("{number}{}", "x".repeat(if number % 50 == 7 { 5000 } else { 120 }));
-            store.append(payload.as_bytes()).unwrap();
-            model.append(payload.as_bytes()).unwrap();
-        }
-        store.barrier().unwrap();
-        drop(store);
-        if reopened {
-            drop(SledStore::open(&run).unwrap());
-        }
+        let model = filled(&run, records, reopened);
         for (file, place, harm) in &harms {
-            // Store and witness both: then nothing is left that could tell.
+            // Two harms to the store only, so that the witness is left to tell.
             let files = files(&if harms.len() == 1 { run.clone() } else { run.join("store") });
             inflict(harm, &files[file.index(files.len())], *place);
         }
@@ -148,5 +160,38 @@ proptest! {
                 Err(error) => prop_assert!(false, "{error:?}"),
             }
         }
+        // And nothing is lost: what the one does not have, the other has.
+        if SledStore::open(&run).is_err() {
+            let found = salvage::look(&run).unwrap();
+            let whole = found.whole();
+            prop_assert!(whole.is_some(), "{:?} are missing; {:?}", found.missing(), found.complaints);
+            prop_assert!(whole.as_ref().unwrap() == &payloads(&model), "another record was found");
+            drop(salvage::rebuild(&run, &whole.unwrap()).unwrap());
+        }
+        prop_assert!(SledStore::open(&run).unwrap().read().unwrap() == model.read().unwrap());
+    }
+
+    #[test]
+    fn what_is_found_after_any_harm_is_what_was_written_and_the_rest_is_missing(
+        records in 1_usize..120,
+        harms in vec((any::<Index>(), any::<Index>(), harm()), 2..8),
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let written = payloads(&filled(&run, records, false));
+        for (file, place, harm) in &harms {
+            let files = files(&run);
+            if !files.is_empty() {
+                inflict(harm, &files[file.index(files.len())], *place);
+            }
+        }
+        let Ok(found) = salvage::look(&run) else { return Ok(()) };
+        prop_assert!(found.known <= written.len() as u64);
+        for (number, remnant) in &found.records {
+            let record = &written[usize::try_from(number - 1).unwrap()];
+            prop_assert!(remnant.doubt.is_some() || remnant.payload == *record, "record {number} is another");
+        }
+        let missing: u64 = found.missing().into_iter().map(|range| range.end() - range.start() + 1).sum();
+        prop_assert_eq!(found.records.len() as u64 + missing, found.known);
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use requorum_state::{SledStore, Store, StoreError, conformance, witness};
+use requorum_state::{SledStore, Store, StoreError, conformance, salvage, witness};
 use tempfile::TempDir;
 
 /// A run directory in which this many records are durable, closed.
@@ -110,18 +110,17 @@ fn an_unfinished_snapshot_of_sled_does_no_harm() {
 fn the_witness_shows_durable_records_while_the_run_is_live() {
     let (_dir, run) = run_with(2);
     let store = SledStore::open(&run).unwrap();
-    let path = run.join("events.jsonl");
     store.append(payload(3).as_bytes()).unwrap();
-    assert_eq!(witness::read_lines(&path).unwrap().len(), 2, "a record that is not durable yet was shown");
+    assert_eq!(witness::read_lines(&run).unwrap().len(), 2, "a record that is not durable yet was shown");
     store.barrier().unwrap();
-    assert_eq!(witness::read_lines(&path).unwrap(), [payload(1), payload(2), payload(3)]);
+    assert_eq!(witness::read_lines(&run).unwrap(), [payload(1), payload(2), payload(3)]);
 }
 
 #[test]
 fn a_record_without_a_barrier_is_saved_when_the_store_is_closed() {
     let (_dir, run) = run_with(1);
     SledStore::open(&run).unwrap().append(payload(2).as_bytes()).unwrap();
-    assert_eq!(witness::read_lines(&run.join("events.jsonl")).unwrap().len(), 2);
+    assert_eq!(witness::read_lines(&run).unwrap().len(), 2);
     assert_eq!(SledStore::open(&run).unwrap().read().unwrap().len(), 2);
 }
 
@@ -161,7 +160,7 @@ fn an_emptied_store_is_damaged_and_says_how_many_records_are_lost() {
         let error = open_error(&run);
         assert!(matches!(error, StoreError::Damaged { .. }), "case {number}: {error}");
         assert!(error.to_string().contains("12 acknowledged records are lost"), "case {number}: {error}");
-        assert_eq!(witness::read_lines(&run.join("events.jsonl")).unwrap().len(), 12, "evidence was changed");
+        assert_eq!(witness::read_lines(&run).unwrap().len(), 12, "evidence was changed");
     }
 }
 
@@ -213,6 +212,26 @@ fn overwritten_bytes_give_all_records_or_damaged() {
         }
     }
     assert!(damaged > 0, "nothing that was overwritten was noticed");
+}
+
+#[test]
+fn a_damaged_store_that_sled_was_let_at_still_gives_what_it_held() {
+    const RECORDS: u64 = 300;
+    let (_dir, run) = run_with(RECORDS);
+    // Nothing but the store is left; one byte of it is wrong, amid the records.
+    fs::write(run.join("events.jsonl"), "").unwrap();
+    let db = run.join("store/db");
+    let mut content = fs::read(&db).unwrap();
+    let place = content.windows(12).position(|bytes| bytes == br#"{"number":15"#).unwrap();
+    content[place + 30] ^= 1;
+    fs::write(&db, content).unwrap();
+    for _ in 0..2 {
+        assert!(matches!(open_error(&run), StoreError::Damaged { .. }));
+        let found = salvage::look(&run).unwrap();
+        assert_eq!(found.known, RECORDS);
+        let missing: u64 = found.missing().into_iter().map(|range| range.end() - range.start() + 1).sum();
+        assert!(missing <= 1, "{:?} are missing: sled took more than was damaged", found.missing());
+    }
 }
 
 fn copy_of(run: &Path) -> (TempDir, PathBuf) {

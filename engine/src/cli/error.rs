@@ -96,6 +96,12 @@ impl From<StoreError> for CommandError {
 impl From<JournalError> for CommandError {
     fn from(error: JournalError) -> Self {
         match error {
+            // Nothing is wrong with requorum or the plan: the run can go on once there is space or leave again.
+            JournalError::Store(error @ (StoreError::Full { .. } | StoreError::ReadOnly { .. })) => {
+                let stopped = Self::from(error);
+                Self { exit: Exit::Failed, message: format!("the run has stopped: {}", stopped.message), ..stopped }
+                    .hint("what was started goes on by itself; a resume finds what became of it")
+            }
             JournalError::Store(error) => error.into(),
             error => Self::new(Exit::Internal, chain(&error))
                 .hint("nothing more was done; `requorum runs logs` shows what the journal holds"),

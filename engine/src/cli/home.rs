@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use requorum_state::blob::Blobs;
 use requorum_state::layout::Layout;
-use requorum_state::{ClusterLock, SledStore, Store, StoreError, witness};
+use requorum_state::{ClusterLock, SledStore, Store, StoreError, salvage, witness};
 use requorum_steps::RunId;
 
 use super::error::{CommandError, Exit, chain};
 use super::kept::Kept;
+use super::recover;
 use crate::exec::journal;
-use crate::run::record::{Beginning, Ending, Event, Record};
+use crate::run::record::{Beginning, Ending, Event, FORMAT, Record};
 
 /// The state directory.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ pub struct Home {
     root: PathBuf,
 }
 
-/// A run as its witness tells, without its store's lock.
+/// A run as its witness tells, without its store's lock; where the witness is damaged, as what is left of both tells.
 #[derive(Debug)]
 pub struct Glance {
     /// The run.
@@ -31,6 +32,8 @@ pub struct Glance {
     pub records: Vec<Record>,
     /// Whether a process holds it now, and who.
     pub held: Option<String>,
+    /// Why not all of it can be read; then the records are those before the first that cannot.
+    pub damage: Option<CommandError>,
 }
 
 impl Glance {
@@ -62,19 +65,54 @@ impl Glance {
     /// Returns how the last process ended; `None`: one is at work, or it was cut off.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
-        ending(&self.records)
+        if self.damage.is_some() { None } else { ending(&self.records) }
     }
 
-    /// Says whether the run can be taken up.
+    /// Says whether the run can be taken up, or may be such a run.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
-        self.beginning().is_some() && !self.ending().is_some_and(Ending::is_final)
+        self.damage.is_some() || self.beginning().is_some() && !self.ending().is_some_and(Ending::is_final)
+    }
+
+    /// Returns the run if all of it can be read.
+    pub fn readable(mut self) -> Result<Self, CommandError> {
+        self.damage.take().map_or(Ok(self), Err)
+    }
+
+    /// Reads records from their lines, up to the first that this version does not understand.
+    fn read(&mut self, lines: &[String]) {
+        for line in lines.iter().skip(self.records.len()) {
+            match serde_json::from_str::<Record>(line) {
+                Ok(record) => self.records.push(record),
+                Err(error) => {
+                    let error = newer(&self.id, &self.records, &error.to_string());
+                    self.damage.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+        if let Some(format) = self.beginning().map(|beginning| beginning.format).filter(|format| *format > FORMAT) {
+            let why = format!("it is in format {format}, this version knows formats up to {FORMAT}");
+            self.damage = Some(newer(&self.id, &self.records, &why));
+        }
+    }
+
+    /// Reads what the store has beyond so many lines of the witness: a power loss may have taken the newest lines of a run
+    /// that was cut off, and what it did must not look as if it had not been.
+    fn catch_up(&mut self, known: usize) {
+        let found = salvage::look(&self.directory).ok().and_then(|remains| remains.whole());
+        if let Some(found) = found.filter(|found| found.len() > known) {
+            let lines: Vec<String> =
+                found.into_iter().map(|line| String::from_utf8_lossy(&line).into_owned()).collect();
+            self.read(&lines);
+        }
     }
 
     /// Returns one or two words for its state.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match (self.ending(), self.held.is_some()) {
+            _ if self.damage.is_some() => "unreadable",
             _ if self.beginning().is_none() => "never began",
             (None, true) => "running",
             (None, false) => "cut off",
@@ -118,46 +156,64 @@ impl Home {
         })
     }
 
-    /// Looks at all runs, newest first, without taking any lock. What cannot be read is told on standard error.
-    pub fn glance_all(&self) -> Result<Vec<Glance>, CommandError> {
-        let mut names: Vec<String> = fs::read_dir(self.root.join("runs"))?
-            .flatten()
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+    /// Returns the ids of all runs, newest first.
+    fn ids(&self) -> Result<Vec<RunId>, CommandError> {
+        let runs = self.root.join("runs");
+        let entries = fs::read_dir(&runs).map_err(|error| unusable(&self.root, &error))?;
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort_unstable_by(|a, b| b.cmp(a));
-        let mut glances = Vec::new();
-        for id in names.into_iter().filter_map(|name| RunId::new(name).ok()) {
-            match self.glance(&id) {
-                Ok(glance) => glances.push(glance),
-                Err(error) => eprintln!("warning: run {id} cannot be read: {}", error.message),
+        Ok(names.into_iter().filter_map(|name| RunId::new(name).ok()).collect())
+    }
+
+    /// Returns the newest run.
+    pub fn newest(&self) -> Result<RunId, CommandError> {
+        self.ids()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs"))
+    }
+
+    /// Looks at all runs, newest first, without taking any lock. What cannot be read is told on standard error too.
+    pub fn glance_all(&self) -> Result<Vec<Glance>, CommandError> {
+        let glances: Result<Vec<Glance>, _> = self.ids()?.iter().map(|id| self.look(id)).collect();
+        let glances = glances?;
+        for damage in glances.iter().filter_map(|glance| glance.damage.as_ref()) {
+            eprintln!("warning: {}", damage.message);
+            for hint in &damage.hints {
+                eprintln!("  hint: {hint}");
             }
         }
         Ok(glances)
     }
 
-    /// Looks at one run without taking any lock.
+    /// Looks at one run without taking any lock; it must be possible to read all of it.
     pub fn glance(&self, id: &RunId) -> Result<Glance, CommandError> {
-        let directory = self.run(id);
-        if !directory.is_dir() {
-            return Err(CommandError::new(Exit::Usage, format!("there is no run `{id}`"))
-                .hint("`requorum runs list` shows the runs there are"));
-        }
-        let layout = Layout::of(&directory);
-        let lines = match witness::read_lines(&layout.witness()) {
-            // The store is the truth: opening it writes the events anew.
-            Err(StoreError::Missing { .. }) if layout.store().is_dir() => {
-                drop(SledStore::open(&directory)?);
-                witness::read_lines(&layout.witness())?
-            }
-            lines => lines?,
+        self.look(id)?.readable()
+    }
+
+    /// Looks at one run without taking any lock, however much of it can be read.
+    pub fn look(&self, id: &RunId) -> Result<Glance, CommandError> {
+        let directory = self.directory(id)?;
+        let (lines, damage) = match witness::read_lines(&directory) {
+            Ok(lines) => (lines, None),
+            // The store may have what the witness has not.
+            Err(error) => salvaged(id, &directory, error),
         };
-        let records: Result<Vec<Record>, _> = lines.iter().map(|line| serde_json::from_str(line)).collect();
-        let records = records.map_err(|error| {
-            CommandError::new(Exit::Internal, format!("the events of run `{id}` cannot be read: {error}"))
-        })?;
-        let mut glance = Glance { id: id.clone(), directory, records, held: None };
+        let mut glance = Glance { id: id.clone(), directory, records: Vec::new(), held: None, damage };
+        glance.read(&lines);
         glance.held = glance.beginning().and_then(|beginning| self.holder(&beginning.cluster, id));
+        if glance.held.is_none() && glance.damage.is_none() && glance.ending().is_none() {
+            glance.catch_up(lines.len());
+        }
         Ok(glance)
+    }
+
+    /// Returns the directory of a run that is there.
+    pub fn directory(&self, id: &RunId) -> Result<PathBuf, CommandError> {
+        let directory = self.run(id);
+        if directory.is_dir() {
+            return Ok(directory);
+        }
+        Err(CommandError::new(Exit::Usage, format!("there is no run `{id}`"))
+            .hint("`requorum runs list` shows the runs there are"))
     }
 
     /// Says who holds a run of a cluster now.
@@ -178,7 +234,7 @@ impl Home {
         match unfinished.len() {
             0 => Err(CommandError::new(Exit::Usage, "there is no unfinished run")
                 .hint("`requorum runs list` shows the runs there are")),
-            1 => Ok(unfinished.remove(0)),
+            1 => unfinished.remove(0).readable(),
             _ => {
                 let names: Vec<String> = unfinished
                     .iter()
@@ -196,13 +252,59 @@ impl Home {
     /// Opens the store of a run and reads its records. The caller holds the lock of the cluster: only now it is sure that
     /// nobody has ended the run meanwhile.
     pub fn open_run(&self, id: &RunId) -> Result<(Arc<dyn Store>, Vec<Record>), CommandError> {
-        let store = SledStore::open(&self.run(id))?;
+        let store = SledStore::open(&self.run(id)).map_err(|error| recover::hint(error, id))?;
         let records = journal::read(&store)?;
         if ending(&records).is_some_and(Ending::is_final) {
             return Err(over(id, "another process has ended it just now"));
         }
         Ok((Arc::new(store), records))
     }
+}
+
+/// Returns the records before the first that cannot be had, and why that is so if there is one.
+fn salvaged(id: &RunId, directory: &Path, error: StoreError) -> (Vec<String>, Option<CommandError>) {
+    let remains = match salvage::look(directory) {
+        Ok(remains) => remains,
+        // A run that was cut off while it was created.
+        Err(StoreError::Missing { .. }) => return (Vec::new(), None),
+        Err(error) => return (Vec::new(), Some(recover::hint(error, id))),
+    };
+    let sound = (1..).map_while(|number| remains.records.get(&number)).take_while(|found| found.doubt.is_none());
+    let lines = sound.map(|found| String::from_utf8_lossy(&found.payload).into_owned()).collect();
+    let error = match error {
+        StoreError::Missing { path } => {
+            let hint = "copy the run's directory again, if it is a copy".to_owned();
+            StoreError::Damaged { path, what: "it is not there, and the store does not have all records".into(), hint }
+        }
+        other => other,
+    };
+    (lines, remains.whole().is_none().then(|| recover::hint(error, id)))
+}
+
+/// The error for records that this version does not understand.
+fn newer(id: &RunId, records: &[Record], why: &str) -> CommandError {
+    let version = records.iter().find_map(|record| match &record.event {
+        Event::Began(beginning) => Some(beginning.version.as_str()),
+        _ => None,
+    });
+    let written = version.map(|version| format!(": it began with requorum {version}")).unwrap_or_default();
+    let number = records.len() + 1;
+    CommandError::new(Exit::Internal, format!("run `{id}` cannot be read by this version (record {number}): {why}"))
+        .hint(format!("use the version that wrote it, or a newer one{written}"))
+}
+
+/// Adds how to go on with a run that requorum cannot take up.
+#[must_use]
+pub fn hand_over(error: CommandError, directory: &Path) -> CommandError {
+    let run = directory.file_name().unwrap_or_default().display();
+    error
+        .hint(format!(
+            "finish by hand from what there is: `requorum runs export {run} --to DIR` writes the records, the plan and the site"
+        ))
+        .hint(format!(
+            "then move {} out of `runs`, so that the cluster is free for a new run; that one may need --take-over",
+            directory.display()
+        ))
 }
 
 /// Returns how the last process ended that took a run up; decisions that were recorded since do not change that.

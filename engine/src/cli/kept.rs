@@ -128,7 +128,12 @@ struct Blobs<'a> {
 
 impl Blobs<'_> {
     fn value<T: DeserializeOwned>(&self, digest: &str) -> Result<T, CommandError> {
-        let bytes = (self.read)(digest)?;
+        let bytes = (self.read)(digest).map_err(|error| {
+            let run = &self.beginning.run;
+            let message = format!("what run `{run}` keeps cannot be had: {}", chain(&error));
+            CommandError { message, ..CommandError::from(error) }
+                .hint(format!("or finish by hand: `requorum runs export {run} --to DIR` writes what was done"))
+        })?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let Beginning { run, version, .. } = self.beginning;
             CommandError::new(Exit::Internal, format!("what run `{run}` keeps cannot be read by this version: {error}"))

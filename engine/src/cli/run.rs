@@ -11,7 +11,7 @@ use requorum_steps::{Danger, RunId, catalog};
 
 use super::error::{CommandError, Exit};
 use super::execute::{Execution, How, execute};
-use super::home::Home;
+use super::home::{Home, hand_over};
 use super::kept::Kept;
 use super::load;
 use super::options::{Global, Inputs, Pace, operator, quote};
@@ -137,9 +137,14 @@ impl Run {
         global: &Global,
     ) -> Result<(), CommandError> {
         let unfinished = home.glance_all()?.into_iter().find(|glance| {
-            glance.is_unfinished() && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
+            // One that cannot be read at all may be of this cluster.
+            glance.is_unfinished() && glance.beginning().is_none_or(|beginning| beginning.cluster == cluster)
         });
         let Some(glance) = unfinished else { return Ok(()) };
+        if glance.damage.is_some() {
+            let message = format!("run `{}` cannot be read, and may be unfinished on cluster `{cluster}`", glance.id);
+            return Err(hand_over(CommandError::new(Exit::Locked, message), &glance.directory));
+        }
         let other = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
         let (program, run) = (global.invocation().program, &glance.id);
         let message = format!("run `{run}` of `{other}` on cluster `{cluster}` is unfinished ({})", glance.state());

@@ -1,4 +1,5 @@
-//! `requorum runs`: what runs there are, how they stand, what happened in them. None of it needs a run's lock, but `abort`.
+//! `requorum runs`: what runs there are, how they stand, what happened in them. None of it needs a run's lock, but `abort`
+//! and `recover`.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use super::decide::{self, Target};
 use super::error::{CommandError, Exit};
 use super::home::{Glance, Home, run_id};
 use super::options::{Format, Global};
-use super::output;
+use super::{export, output, recover};
 use crate::exec::inbox::Order;
 use crate::report::{lines, summary};
 use crate::run::record::{Ending, Event};
@@ -46,6 +47,8 @@ enum What {
         #[arg(short = 'o', long, value_enum, default_value_t = Format::Text)]
         output: Format,
     },
+    Export(export::Export),
+    Recover(recover::Recover),
     /// Gives a run up; what it has done stays as it is
     Abort {
         /// The run
@@ -62,8 +65,10 @@ impl Runs {
         let home = Home::open(global.state_dir.as_deref())?;
         match self.what {
             What::List { output } => list(&home, output),
-            What::Show { run, output } => show(global, &find(&home, run.as_deref())?, output),
-            What::Logs { run, output } => logs(&find(&home, run.as_deref())?, output),
+            What::Show { run, output } => show(global, &find(&home, run.as_deref())?.readable()?, output),
+            What::Logs { run, output } => logs(find(&home, run.as_deref())?, output),
+            What::Export(export) => export.run(&home),
+            What::Recover(recover) => recover.run(global, &home),
             What::Abort { run, reason } => {
                 let target = Target { home: &home, run: &run, reason };
                 decide::deliver(&target, Order::Abort)?;
@@ -76,10 +81,8 @@ impl Runs {
 
 fn find(home: &Home, named: Option<&str>) -> Result<Glance, CommandError> {
     match named {
-        Some(name) => home.glance(&run_id(name)?),
-        None => {
-            home.glance_all()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs"))
-        }
+        Some(name) => home.look(&run_id(name)?),
+        None => home.look(&home.newest()?),
     }
 }
 
@@ -94,9 +97,10 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
             for glance in &glances {
                 let (plan, cluster) = glance
                     .beginning()
-                    .map_or(("never began", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
+                    .map_or(("", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
                 let amended = amended(glance);
-                output::line(format_args!("{:<22} {:<12} {cluster:<16} {plan}{amended}", glance.id, glance.state()))?;
+                let line = format!("{:<22} {:<12} {cluster:<16} {plan}{amended}", glance.id, glance.state());
+                output::line(format_args!("{}", line.trim_end()))?;
             }
         }
     }
@@ -180,18 +184,19 @@ fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
     about
 }
 
-fn logs(glance: &Glance, output: Format) -> Result<(), CommandError> {
+/// Prints the records that can be read, and what keeps the others from it.
+fn logs(glance: Glance, output: Format) -> Result<(), CommandError> {
     for record in &glance.records {
         match output {
             Format::Json => output::line(format_args!("{}", json!(record)))?,
             Format::Text => {
-                if let Some(line) = lines::line(record, took(glance, record)) {
+                if let Some(line) = lines::line(record, took(&glance, record)) {
                     output::line(format_args!("{line}"))?;
                 }
             }
         }
     }
-    Ok(())
+    glance.readable().map(drop)
 }
 
 /// Returns how long an item took, from its first start to this success.

@@ -509,6 +509,7 @@ fn begins_something(event: &Event) -> bool {
         | Event::Amended { .. }
         | Event::SiteChanged { .. }
         | Event::Committed { .. }
+        | Event::Recovered { .. }
         | Event::Ended { .. } => false,
     }
 }

@@ -96,6 +96,9 @@ pub fn of(record: &Record) -> Option<Phrase> {
             let what = if purged.is_empty() { "what was set aside is kept" } else { "what was set aside is removed" };
             (Tone::Notice, "committed", format!("by {by}, on {} hosts; {what}", hosts.len()))
         }
+        Event::Recovered { by, reason, evidence } => {
+            (Tone::Notice, "journal recovered", format!("by {by}: {reason}: {evidence}"))
+        }
         Event::Ended { ending, reason } => {
             let (tone, verb) = match ending {
                 Ending::Done => (Tone::Good, "done"),

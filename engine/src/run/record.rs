@@ -13,7 +13,8 @@ use serde_json::Value;
 /// The version of the persisted form of records.
 ///
 /// - 1: the first.
-/// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed.
+/// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed; journals that were
+///   recovered.
 pub const FORMAT: u32 = 2;
 
 /// One record: the envelope and what happened.
@@ -343,6 +344,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         purged: Vec<String>,
     },
+    /// The store was damaged, and was made anew from what was left of it and from the witness.
+    Recovered {
+        /// Who.
+        by: String,
+        /// Why.
+        reason: String,
+        /// Which records were found where.
+        evidence: String,
+    },
     /// The process that carried the run out ended.
     Ended {
         /// How.
@@ -365,6 +375,7 @@ impl Event {
             | Self::Amended { .. }
             | Self::SiteChanged { .. }
             | Self::Committed { .. }
+            | Self::Recovered { .. }
             | Self::Ended { .. } => None,
             Self::GateOpened { id, .. }
             | Self::GateAnswered { id, .. }
@@ -400,6 +411,7 @@ impl Event {
             | Self::Amended { .. }
             | Self::SiteChanged { .. }
             | Self::Committed { .. }
+            | Self::Recovered { .. }
             | Self::Ended { .. } => true,
             Self::Preflight { .. }
             | Self::Fence { .. }
@@ -443,6 +455,7 @@ impl Event {
             Self::Amended { .. } => "amended",
             Self::SiteChanged { .. } => "site-changed",
             Self::Committed { .. } => "committed",
+            Self::Recovered { .. } => "recovered",
             Self::Ended { .. } => "ended",
         }
     }

@@ -361,7 +361,11 @@ impl RunState {
                 self.take_up();
             }
             Event::Amended { digest, .. } => *self = self.amended(record.seq, digest)?,
-            Event::Preflight { .. } | Event::Fence { .. } | Event::SiteChanged { .. } | Event::Committed { .. } => {}
+            Event::Preflight { .. }
+            | Event::Fence { .. }
+            | Event::SiteChanged { .. }
+            | Event::Committed { .. }
+            | Event::Recovered { .. } => {}
             Event::Ended { ending, .. } => self.ending = Some(*ending),
             Event::GateOpened { id, .. }
             | Event::GateAnswered { id, .. }

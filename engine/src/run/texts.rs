@@ -88,6 +88,7 @@ impl Event {
                 change.texts([by, reason].into_iter().chain(changes));
             }
             Self::Committed { by, hosts: _, purged } => change.texts([by].into_iter().chain(purged)),
+            Self::Recovered { by, reason, evidence } => change.texts([by, reason, evidence]),
         }
     }
 }
