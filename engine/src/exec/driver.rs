@@ -9,22 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
-use requorum_steps::{Fault, FaultKind, Probe};
+use requorum_steps::{Fault, FaultKind};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::again;
 use super::attempt::{Desk, Request, Stopping, Work};
 use super::context::{self, Context, Entry};
 use super::give_up::stop_what_runs;
 use super::inbox::{Inbox, Order};
 use super::journal::{Journal, JournalError};
-use super::look;
 use super::reconcile::Reconciled;
 use super::signals::Stop;
 use crate::run::decide::{Act, decide, ending};
 use crate::run::record::{Ending, Event, ItemId, Verdict};
-use crate::run::state::{Item, Phase, RunState};
+use crate::run::state::{Phase, RunState};
 
 /// How long work may take to come to rest after a first signal, before it is left to a resume.
 const REST: Duration = Duration::from_secs(3);
@@ -398,7 +398,7 @@ impl Driver {
         let state = self.journal.state();
         let entries: Vec<Entry> = state
             .items()
-            .filter(|(_, item)| item.attempt > 0 && relied_on(&item.phase))
+            .filter(|(_, item)| item.attempt > 0 && again::is_relied_on(&item.phase))
             .filter(|(id, _)| {
                 let step = state.step(&id.step);
                 step.and_then(|step| context::kind(&step.kind).ok()).is_some_and(|kind| kind.lasting)
@@ -406,7 +406,7 @@ impl Driver {
             .filter_map(|(id, _)| Entry::of(&self.context, state, &id))
             .filter(|entry| entry.host().is_none_or(|host| !self.context.given_up.contains(host)))
             .collect();
-        let looks = join_all(entries.iter().map(|entry| look_again(&self.context, state, entry)));
+        let looks = join_all(entries.iter().map(|entry| again::look_again(&self.context, state, entry)));
         let looks = tokio::select! {
             looks = looks => looks,
             Some(stop) = self.setting.stops.recv() => {
@@ -432,41 +432,6 @@ impl Driver {
         }
         if seen.is_empty() { Ok(()) } else { self.journal.commit(seen) }
     }
-}
-
-/// Looks whether what an item did still holds, or holds again. `None`: nothing has changed about it.
-async fn look_again(context: &Context, state: &RunState, entry: &Entry) -> Result<Option<Event>, Fault> {
-    let kind = context::kind(&entry.step.kind)?;
-    let action = context.action(kind, &entry.item.args)?;
-    let is_later = |item: &Item| item.started.is_some_and(|began| entry.item.ended.is_none_or(|ended| began >= ended));
-    let ended = state.items().any(|(id, item)| {
-        id.item == entry.id.item
-            && is_later(item)
-            && state.step(&id.step).is_some_and(|step| action.ended_by(&entry.item.result, &step.kind, &item.args))
-    });
-    if ended {
-        return Ok(None);
-    }
-    let spot = entry.spot();
-    let reader = context.world.reader(entry.host());
-    let probe = look::patiently(context, &spot, || action.probe(&reader, &entry.item.before)).await?;
-    let had_lapsed = matches!(entry.item.phase, Phase::Asked { .. });
-    let (id, attempt) = (entry.id.clone(), entry.item.attempt);
-    Ok(match probe {
-        Probe::Yes { evidence, .. } if had_lapsed => {
-            let evidence = format!("it holds again: {evidence}");
-            Some(Event::Reconciled { id, attempt, verdict: Verdict::Adopt, evidence })
-        }
-        Probe::No { evidence } | Probe::Partly { evidence } | Probe::Unknown { evidence } if !had_lapsed => {
-            Some(Event::Lapsed { id, evidence })
-        }
-        Probe::Yes { .. } | Probe::No { .. } | Probe::Partly { .. } | Probe::Unknown { .. } => None,
-    })
-}
-
-/// Says whether later steps rely on an item, or would if it had not lapsed.
-fn relied_on(phase: &Phase) -> bool {
-    matches!(phase, Phase::Succeeded | Phase::Satisfied | Phase::Asked { lapsed: true, .. })
 }
 
 /// Returns the first open gate and what it asks.

@@ -1,5 +1,6 @@
 //! Carries out what `run` decides: the driver, the attempts, the journal, signals. This is where effects happen.
 
+mod again;
 pub mod attempt;
 mod builtin;
 pub mod clock;
