@@ -7,7 +7,7 @@ use requorum_steps::capsule::CapsuleState;
 use requorum_steps::{Effect, Probe, StepId};
 
 use super::record::{Ending, ItemId, Verdict};
-use super::state::{Phase, RunState};
+use super::state::{Item, Phase, RunState};
 use crate::plan::compiled::Step;
 
 /// Something that the driver does about one item.
@@ -42,13 +42,8 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
     for id in working {
         *busy.entry(id.step.clone()).or_default() += 1;
     }
-    // What acted or may still act comes before what has not begun, and takes its place.
+    // What acted or may still act comes before what has not begun, and takes its place. Only a bound makes them compete.
     let mut owed: HashMap<StepId, usize> = HashMap::new();
-    for (id, item) in state.active() {
-        if matches!(item.phase, Phase::InDoubt { .. } | Phase::Acted) && !working.contains(&id) {
-            *owed.entry(id.step).or_default() += 1;
-        }
-    }
     let mut next_in_turn: HashMap<StepId, Option<ItemId>> = HashMap::new();
     for (id, item) in state.active() {
         if free == 0 {
@@ -58,6 +53,9 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
             continue;
         }
         let Some(step) = state.step(&id.step) else { continue };
+        if step.max_parallel.is_some() {
+            owed.entry(id.step.clone()).or_insert_with(|| owed_by(state, step, working));
+        }
         let at_work = busy.get(&id.step).copied().unwrap_or(0);
         if step.max_parallel.is_some_and(|most| at_work >= most) {
             continue;
@@ -96,6 +94,12 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
         acts.push(act);
     }
     acts
+}
+
+/// Counts the items of a step that acted, or may still act, and on which nobody works.
+fn owed_by<S: BuildHasher>(state: &RunState, step: &Step, working: &HashSet<ItemId, S>) -> usize {
+    let open = |item: &Item| matches!(item.phase, Phase::InDoubt { .. } | Phase::Acted);
+    state.items_of(&step.id).filter(|(id, item)| open(item) && !working.contains(id)).count()
 }
 
 /// Begins what was owed.

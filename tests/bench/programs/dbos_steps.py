@@ -10,6 +10,7 @@ from dbos import DBOS, SetWorkflowID
 
 path = Path(sys.argv[1])
 given = json.loads(path.read_text())
+places = asyncio.Semaphore(given["parallel"])
 DBOS(
     config={
         "name": "bench",
@@ -50,16 +51,12 @@ async def beside_each_other():
 
 
 async def beside():
-    global places
-    places = asyncio.Semaphore(given["parallel"])
     with SetWorkflowID("bench"):
         handle = await DBOS.start_workflow_async(beside_each_other)
     await handle.get_result()
 
 
-if given["parallel"] > 1:
-    # Recovery starts the workflow as soon as DBOS is launched.
-    places = asyncio.Semaphore(given["parallel"])
+# A workflow that was cut off is recovered from here on; starting it once more only waits for it.
 DBOS.launch()
 if given["parallel"] > 1:
     asyncio.run(beside())

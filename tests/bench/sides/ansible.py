@@ -11,7 +11,7 @@ class Ansible(Side):
     name = f"Ansible {VERSION}"
     durable = "nothing; it cannot go on with a play that was cut off"
     # At 0.4 s a task.
-    largest = 200
+    largest = 20
     is_parallel = False
 
     def install(self, cache):

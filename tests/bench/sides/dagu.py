@@ -28,7 +28,7 @@ class Dagu(Side):
 
     def take_up(self, place, steps, parallel):
         if list((place / "home").glob("data/dag-runs/**/status.jsonl")):
-            return self.job(place, ["retry", "--quiet", "--run-id=bench", "bench.yaml"])
+            return self.job(place, ["retry", "--run-id=bench", "bench.yaml"])
         return self.prepare(place, steps, parallel)
 
     def job(self, place, argv):

@@ -7,12 +7,12 @@ VERSION = "1.13.2"
 
 def build_text(steps):
     """A build file with one edge a step."""
-    lines = []
+    lines = ["rule run", "  command = $do"]
     for step in steps:
         # Nobody ever makes the output, so every edge is due.
         needs = f" || {' '.join(step.needs)}" if step.needs else ""
         command = (step.command or "true").replace("$", "$$")
-        lines.append(f"rule r-{step.name}\n  command = {command}\nbuild {step.name}: r-{step.name}{needs}")
+        lines += [f"build {step.name}: run{needs}", f"  do = {command}"]
     return "\n".join(lines) + "\n"
 
 

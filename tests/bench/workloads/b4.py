@@ -19,7 +19,7 @@ PARALLEL = 4
 KILLS_A_RUN = 5
 #: How often, and for how many seconds each time, a run is then left to come to its end; more means that it is stuck.
 TRIES = 3
-LIMIT = 20
+LIMIT = 60
 #: Longer than a command that outlives its engine, in seconds.
 SETTLE = 0.1
 #: The exit status with which requorum asks a person.
@@ -37,10 +37,11 @@ def run(bench):
             rows.append([side.name, *Tally(bench, side, random.Random(seed)).after(kills)])
         except (Failed, Missing) as error:
             say(f"{side.name} is left out: {error}")
-    heads = ["side", "kills", "runs", "steps done twice", "steps lost", "runs that ask a person", "runs stuck"]
+    heads = ["side", "kills", "runs", "steps done twice", "lost in runs that ended", "runs that ask", "runs stuck"]
     return (
         f"{STEPS} steps a run, needs and pauses random (`REQUORUM_SEED={seed}`), {PARALLEL} at a time; each leaves a line "
-        "in a file of its own. Only the processes of the engine are killed, not the commands.\n\n" + table(heads, rows)
+        "in a file of its own. Only the processes of the engine are killed, not the commands. A run is stuck when "
+        f"{TRIES} more take-ups of {LIMIT} s at most do not end it.\n\n" + table(heads, rows)
     )
 
 
@@ -93,13 +94,15 @@ class Tally:
             if status in (0, ASKS):
                 break
             status = self.part(job, LIMIT)
-            job = self.side.take_up(place, steps, PARALLEL) if status else job
+            if status != 0:
+                job = self.side.take_up(place, steps, PARALLEL)
         time.sleep(SETTLE)
         counts = effects(place)
         self.twice += sum(count > 1 for count in counts)
-        self.lost += sum(count == 0 for count in counts)
         self.asking += status == ASKS
-        if status not in (0, ASKS):
+        if status == 0:
+            self.lost += sum(count == 0 for count in counts)
+        elif status != ASKS:
             self.stuck += 1
             said = (place / "said").read_text(errors="replace").strip().splitlines()[-2:]
             say(f"    stuck: {' / '.join(said) or 'it said nothing'}")
