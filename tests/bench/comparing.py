@@ -1,6 +1,7 @@
 """Lets sides do the same steps in turn, and checks that each really did them."""
 
 import shutil
+import statistics
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -60,6 +61,11 @@ class Measured:
     def walls(self):
         """The wall time of each round, in seconds."""
         return [cost.wall for cost in self.costs]
+
+    @property
+    def middle(self):
+        """The median of the wall times, in seconds."""
+        return statistics.median(self.walls)
 
     def cells(self, base=None):
         """Cells of a table: time and processor time a step, memory, syncs a step, rounds; the ratio to `base` first."""

@@ -23,7 +23,7 @@ def run(bench):
         found = compare(bench, able, lambda command: chain(size, command), syncs=size == sizes[1])
         for measured in found:
             rows.append([size, measured.side.name, *measured.cells(found[0])])
-            medians.setdefault(measured.side.name, {})[size] = sorted(measured.walls)[len(measured.walls) // 2]
+            medians.setdefault(measured.side.name, {})[size] = measured.middle
     further = [[name, *further_step(by_size, sizes)] for name, by_size in medians.items()]
     return (
         table(["steps", "side", "x floor", *HEADS], rows)

@@ -19,6 +19,5 @@ def run(bench):
         say(shape)
         steps = [Step(f"s{at}", None, needs(at)) for at in range(count)]
         for measured in compare(bench, sides, lambda _: steps, parallel):
-            middle = sorted(measured.walls)[len(measured.walls) // 2]
-            rows.append([shape, measured.side.name, number(count / middle), *measured.cells()])
+            rows.append([shape, measured.side.name, number(count / measured.middle), *measured.cells()])
     return f"{count} steps.\n\n" + table(["shape", "side", "steps a second", *HEADS], rows)
