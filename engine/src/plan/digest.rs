@@ -1,5 +1,6 @@
 //! The identity of a compiled plan.
 
+use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -9,14 +10,39 @@ use super::compiled::Plan;
 ///
 /// It covers everything but the digest itself and the places (`FILE:LINE`): a comment or another directory makes no other
 /// plan. Maps count by their entries and not by their order.
+///
+/// The steps are fed one by one: a large plan as one JSON value would take many times its memory.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
-    let mut value = without_places(serde_json::to_value(plan).unwrap_or_default());
-    if let Some(plan) = value.as_object_mut() {
-        plan.remove("digest");
-    }
+    // Named one by one, so that a new field cannot be forgotten.
+    let Plan {
+        format,
+        name,
+        title,
+        description,
+        platforms,
+        reverts,
+        digest: _,
+        inputs,
+        vars,
+        secrets,
+        preflight,
+        steps,
+    } = plan;
     let mut hasher = Sha256::new();
-    feed(&value, &mut hasher);
+    count(b'm', 11, &mut hasher);
+    // In the order of their names.
+    field("description", description, &mut hasher);
+    field("format", format, &mut hasher);
+    field("inputs", inputs, &mut hasher);
+    field("name", name, &mut hasher);
+    field("platforms", platforms, &mut hasher);
+    list("preflight", preflight, &mut hasher);
+    field("reverts", reverts, &mut hasher);
+    field("secrets", secrets, &mut hasher);
+    list("steps", steps, &mut hasher);
+    field("title", title, &mut hasher);
+    field("vars", vars, &mut hasher);
     hex::encode(hasher.finalize())
 }
 
@@ -32,6 +58,23 @@ pub(super) fn without_places(value: Value) -> Value {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value,
     }
+}
+
+fn field(name: &str, value: &impl Serialize, hasher: &mut Sha256) {
+    text(b'k', name, hasher);
+    feed(&json(value), hasher);
+}
+
+fn list(name: &str, items: &[impl Serialize], hasher: &mut Sha256) {
+    text(b'k', name, hasher);
+    count(b'l', items.len(), hasher);
+    for item in items {
+        feed(&json(item), hasher);
+    }
+}
+
+fn json(value: &impl Serialize) -> Value {
+    without_places(serde_json::to_value(value).unwrap_or_default())
 }
 
 /// Feeds a value so that no two values feed the same bytes: sort, length, content.

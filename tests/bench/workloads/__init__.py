@@ -1,0 +1,1 @@
+"""The workloads. Each module has `TITLE`, and `run(bench)`, which returns Markdown."""
