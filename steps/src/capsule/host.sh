@@ -151,7 +151,7 @@ hold_fence() {
 # Makes the directory $1 with its parents; whatever is new will survive a crash.
 make() {
     [ ! -d "$1" ] || return 0
-    mkdir -p "$1" 2>/dev/null || [ -d "$1" ] || refuse "$(id -un) cannot make the directory $1"
+    mkdir -p "$1" 2>/dev/null || [ -d "$1" ] || refuse "$(id -un) cannot make the directory $1 (is the disk full or read-only?)"
     up=$1
     while [ -n "$up" ]; do
         sync "$up"
@@ -220,7 +220,7 @@ launch() {
     lock_cluster "$home"
     if ! begun "$dir"; then
         hold_fence "$home" launch
-        mkdir "$dir" 2>/dev/null || [ -d "$dir" ] || refuse "the directory $dir cannot be made"
+        mkdir "$dir" 2>/dev/null || [ -d "$dir" ] || refuse "the directory $dir cannot be made (is the disk full or read-only?)"
         spool=/dev/null
         if [ "$input" != empty ]; then
             flock -u 8 # nobody must wait for the data; who came in between is seen below
@@ -236,7 +236,10 @@ launch() {
 
 # Starts the wrapper under the lock of the attempt and returns when its start record is durable. Needs the fence's lock.
 begin() {
-    printf '%s\n' "$@" >"$dir/command"
+    printf '%s\n' "$@" >"$dir/command" || {
+        discard
+        refuse "$dir/command cannot be written (is the disk full or read-only?)"
+    }
     rm -f "$dir/start"
     exec 9>>"$dir/lock"
     flock 9
@@ -263,10 +266,12 @@ follow() {
 
 # --- the wrapper: a session of its own, descriptor 9 is the attempt's lock -----------------------------------------------
 
-# Keeps the first and the last bytes of standard input in $1.head and $1.tail. dd does not read ahead, head may.
+# Keeps the first and the last bytes of standard input in $1.head and $1.tail. dd does not read ahead, head may. Fails where
+# that cannot be written.
 keep() {
     dd of="$1.head" bs=65536 count=$((cap / 65536)) iflag=fullblock 2>/dev/null
-    tail -c $((cap + 1)) >"$1.tail"
+    kept=$?
+    tail -c $((cap + 1)) >"$1.tail" && return "$kept"
 }
 
 # Makes a pipe of two descriptors, $2 to read and $3 to write.
@@ -297,7 +302,7 @@ wrap() {
     run_command "$@"
     status=$?
     exec 5>&- 7>&-
-    drain
+    drain || exit # on a full disk no outcome is better than one with a part of the output
     rm -f out.kept err.kept helpers
     tidy "$dir"
     printf '%s\n' "$status" >status.tmp && sync out.head out.tail err.head err.tail status.tmp &&
@@ -323,7 +328,8 @@ run_command() {
     (umask "$mask" && exec sh -c "$@" <"$spool" >&5 2>&7 4<&- 5>&- 6<&- 7>&- 9>&-)
 }
 
-# Waits for the end of the output: 2 s at most, if a process in the background still has it open. That one can write on.
+# Waits for the end of the output: 2 s at most, if a process in the background still has it open. That one can write on. Fails
+# where the output could not be kept.
 drain() {
     (
         exec 9>&- 2>/dev/null
@@ -336,8 +342,11 @@ drain() {
         kill -s KILL "$out_cat" "$err_cat"
     ) & timer=$!
     echo "$out $err $out_cat $err_cat $timer" >helpers
-    wait "$out" "$err"
+    wait "$out"
+    kept=$?
+    wait "$err" || kept=$?
     kill -s TERM "$timer" 2>/dev/null
+    return "$kept"
 }
 
 # --- stop --------------------------------------------------------------------------------------------------------------
