@@ -27,7 +27,7 @@ use crate::exec::secrets::Secrets;
 use crate::exec::signals::{self, Stop};
 use crate::plan::compiled::Plan;
 use crate::plan::template::Scope;
-use crate::report::summary;
+use crate::report::{notes, summary};
 use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Record};
 use crate::run::state::RunState;
 
@@ -97,6 +97,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
     let report = global.report(items);
+    notes::hand_to(Arc::clone(&report));
     let plan = Arc::new(plan);
     let run = beginning.run.clone();
     let world = world(home, &run, site.site)?;

@@ -28,8 +28,12 @@ pub fn line(record: &Record, took: Option<Duration>) -> Option<String> {
 fn format_line(at: Timestamp, phrase: &Phrase, took: Option<Duration>) -> String {
     let took = took.map(|took| format!(" in {}", phrase::span(took))).unwrap_or_default();
     let detail = if phrase.detail.is_empty() { String::new() } else { format!("  {}", phrase.detail) };
-    let time = at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ");
+    let time = clock(at);
     format!("{time}  {:<28} {}{took}{detail}", phrase.subject, phrase.verb)
+}
+
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ").to_string()
 }
 
 /// Returns how long an item has taken, once it is done.
@@ -70,6 +74,6 @@ impl Report for Lines {
     }
 
     fn say(&self, text: &str) {
-        Self::print(text);
+        Self::print(&format!("{}  {text}", clock(Timestamp::now())));
     }
 }

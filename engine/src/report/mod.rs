@@ -3,6 +3,7 @@
 pub mod json;
 pub mod lines;
 pub mod live;
+pub mod notes;
 pub mod phrase;
 pub mod summary;
 
