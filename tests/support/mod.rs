@@ -4,10 +4,12 @@
 #![allow(dead_code, unused_imports)]
 #![allow(clippy::unwrap_used)]
 
+mod host;
 mod laptop;
 pub mod recovery;
 mod testbed;
 
+pub use host::{Host, Process, Wiring, below, signal};
 pub use laptop::files_with;
 pub use laptop::{Laptop, Live, Outcome, Run};
 pub use testbed::{Etcd, HOSTS, Testbed, content_of, etcd, etcds};

@@ -29,7 +29,7 @@ use crate::exec::journal::Journal;
 use crate::exec::secrets::Secrets;
 use crate::exec::signals::{self, Stop};
 use crate::exec::veil::Veil;
-use crate::report::summary;
+use crate::report::{notes, summary};
 use crate::run::record::{Beginning, Ending, Event, Finding, ItemId, Override, Record};
 use crate::run::state::RunState;
 
@@ -100,6 +100,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
     let veil = Veil::new(&secrets, Given::new());
     let report = veil.clone().over_report(global.report(items));
+    notes::hand_to(Arc::clone(&report));
     let run = beginning.run.clone();
     let given_up = kept.lost();
     let world = world(home, &run, kept.site.site.clone())?.with_redactor(Arc::clone(secrets.redactor()));

@@ -273,7 +273,11 @@ impl Work<'_> {
         }
         let preview = action.preview(&writer.reader());
         let mut late = Fault::new(FaultKind::TimedOut, format!("it took longer than {}", phrase::span(bound)))
-            .seen("it was stopped, and nothing of it runs any more")
+            .seen(if action.contained() {
+                "it was stopped, and nothing of its session runs any more"
+            } else {
+                "the call was given up, and its probe says that it had no effect"
+            })
             .during(phrase::first_line(&preview.command))
             .hint("raise `timeout` of the step if it needs longer");
         late.place.host = self.entry.host().cloned();

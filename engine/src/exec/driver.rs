@@ -91,6 +91,8 @@ pub struct Driver {
     /// Items that this process leaves alone: what became of them could not be seen.
     left_alone: HashSet<ItemId>,
     reconciles: HashMap<ItemId, u32>,
+    /// Attempts whose host has rebooted under them, each with whether what must still hold has been looked at since.
+    reboots: HashMap<(ItemId, u32), bool>,
     stopping: Option<Ended>,
     aborted: Option<Abort>,
     unstopped: bool,
@@ -119,6 +121,7 @@ impl Driver {
             working: HashMap::new(),
             left_alone: HashSet::new(),
             reconciles: HashMap::new(),
+            reboots: HashMap::new(),
             stopping: None,
             aborted: None,
             unstopped: false,
@@ -137,6 +140,11 @@ impl Driver {
         let budget_ends = self.setting.budget.map(|budget| Instant::now() + budget);
         let mut tick = tokio::time::interval(INBOX);
         while self.stopping.is_none() {
+            if self.reboots.values().any(|observed| !observed) {
+                self.reboots.values_mut().for_each(|observed| *observed = true);
+                self.observe_again().await?;
+                continue;
+            }
             self.begin();
             if self.tasks.is_empty() && !self.has_question() {
                 // A decision that came at the last moment is not left behind.
@@ -203,13 +211,14 @@ impl Driver {
                 }
             }
             let Some(entry) = Entry::of(&self.context, self.journal.state(), &id) else { continue };
+            let observed = self.reboots.contains_key(&(id.clone(), entry.item.attempt));
             let (context, desk) = (Arc::clone(&self.context), self.desk.clone());
             let task = self.tasks.spawn(async move {
                 let work = Work { context: &context, desk: &desk, entry: &entry };
                 let outcome = match act {
                     Act::Start(_) => work.start().await.map(|()| Reconciled::Decided),
                     Act::Verify(_) => work.verify_again().await.map(|()| Reconciled::Decided),
-                    Act::Reconcile(_) => work.reconcile().await,
+                    Act::Reconcile(_) => work.reconcile(observed).await,
                 };
                 (entry.id, outcome)
             });
@@ -256,8 +265,13 @@ impl Driver {
         match finished {
             Ok((_, (id, outcome))) => {
                 self.working.remove(&id);
-                if matches!(outcome, Ok(Reconciled::Unseen)) {
-                    self.left_alone.insert(id);
+                match outcome {
+                    Ok(Reconciled::Unseen) => drop(self.left_alone.insert(id)),
+                    Ok(Reconciled::Rebooted) => {
+                        let attempt = self.journal.state().item(&id).map_or(0, |item| item.attempt);
+                        self.reboots.insert((id, attempt), false);
+                    }
+                    Ok(Reconciled::Decided) | Err(Stopping) => {}
                 }
                 Ok(())
             }
@@ -391,9 +405,9 @@ impl Driver {
         self.journal.commit(vec![Event::GateAnswered { id, approved, by, reason }])
     }
 
-    /// Looks again at what succeeded before this process and must still hold: something was put out of action, and a host
-    /// may have rebooted meanwhile. What had lapsed may hold again. What the plan itself has since begun to take back is not
-    /// looked at, nor what is on a host that was given up.
+    /// Looks again at what has succeeded and must still hold: something was put out of action, and a host may have rebooted
+    /// since. What had lapsed may hold again. What the plan itself has since begun to take back is not looked at, nor what is
+    /// on a host that was given up.
     async fn observe_again(&mut self) -> Result<(), JournalError> {
         let state = self.journal.state();
         let entries: Vec<Entry> = state

@@ -1,5 +1,6 @@
 //! What is done about an attempt whose outcome is in doubt: the capsule is asked, then the probe, then a person.
 
+use requorum_steps::capsule::CapsuleState;
 use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
@@ -16,11 +17,14 @@ pub enum Reconciled {
     Decided,
     /// Nothing could be seen; it stays in doubt, and this process does not ask again.
     Unseen,
+    /// The host has rebooted under it. Nothing is decided until it is known what else the reboot has changed.
+    Rebooted,
 }
 
 impl Work<'_> {
-    /// Finds out what became of the latest attempt, and goes on from there.
-    pub async fn reconcile(&self) -> Result<Reconciled, Stopping> {
+    /// Finds out what became of the latest attempt, and goes on from there. `observed`: what must still hold after a reboot
+    /// under this attempt has been looked at.
+    pub async fn reconcile(&self, observed: bool) -> Result<Reconciled, Stopping> {
         let number = self.entry.item.attempt;
         let kind = match context::kind(&self.entry.step.kind) {
             Ok(kind) => kind,
@@ -53,6 +57,9 @@ impl Work<'_> {
                 }
                 self.decided(verdict, evidence).await?;
                 return self.finish(action.as_ref()).await;
+            }
+            if seen == (CapsuleState::Dead { rebooted: true }) && !observed {
+                return Ok(Reconciled::Rebooted);
             }
             cut_off = phrase::cut_off(&seen);
         }

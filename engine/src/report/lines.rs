@@ -1,7 +1,6 @@
 //! Plain timestamped lines on standard error, where there is no terminal.
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::io::Write as _;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -34,8 +33,8 @@ fn format_line(at: Timestamp, phrase: &Phrase, took: Option<Duration>) -> String
     format!("{}  {:<28} {}{took}{detail}", clock(at), phrase.subject, phrase.verb)
 }
 
-fn clock(at: Timestamp) -> impl Display {
-    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ")
+fn clock(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::UTC).strftime("%H:%M:%SZ").to_string()
 }
 
 /// Returns how long an item has taken, once it is done.
@@ -80,6 +79,6 @@ impl Report for Lines {
     }
 
     fn say(&self, text: &str) {
-        Self::print(text);
+        Self::print(&format!("{}  {text}", clock(Timestamp::now())));
     }
 }

@@ -4,6 +4,7 @@ pub mod forecast;
 pub mod json;
 pub mod lines;
 pub mod live;
+pub mod notes;
 pub mod phrase;
 pub mod summary;
 

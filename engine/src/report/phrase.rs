@@ -133,7 +133,9 @@ pub fn fault_line(fault: &Fault) -> String {
 pub fn cut_off(state: &CapsuleState) -> &'static str {
     match state {
         CapsuleState::Dead { rebooted: true } => "the host rebooted while its command was running; ",
-        CapsuleState::Dead { rebooted: false } => "its command was killed while it was running; ",
+        CapsuleState::Dead { rebooted: false } => {
+            "its command is gone and left no exit status (killed, or the disk was full); "
+        }
         CapsuleState::Absent | CapsuleState::NotStarted | CapsuleState::Running | CapsuleState::Exited { .. } => "",
     }
 }

@@ -151,7 +151,7 @@ hold_fence() {
 # Makes the directory $1 with its parents; whatever is new will survive a crash.
 make() {
     [ ! -d "$1" ] || return 0
-    mkdir -p "$1" 2>/dev/null || [ -d "$1" ] || refuse "$(id -un) cannot make the directory $1"
+    mkdir -p "$1" 2>/dev/null || [ -d "$1" ] || refuse "$(id -un) cannot make the directory $1 (is the disk full or read-only?)"
     up=$1
     while [ -n "$up" ]; do
         sync "$up"
@@ -220,7 +220,7 @@ launch() {
     lock_cluster "$home"
     if ! begun "$dir"; then
         hold_fence "$home" launch
-        mkdir "$dir" 2>/dev/null || [ -d "$dir" ] || refuse "the directory $dir cannot be made"
+        mkdir "$dir" 2>/dev/null || [ -d "$dir" ] || refuse "the directory $dir cannot be made (is the disk full or read-only?)"
         spool=/dev/null
         if [ "$input" != empty ]; then
             flock -u 8 # nobody must wait for the data; who came in between is seen below
@@ -236,7 +236,10 @@ launch() {
 
 # Starts the wrapper under the lock of the attempt and returns when its start record is durable. Needs the fence's lock.
 begin() {
-    printf '%s\n' "$@" >"$dir/command"
+    printf '%s\n' "$@" >"$dir/command" || {
+        discard
+        refuse "$dir/command cannot be written (is the disk full or read-only?)"
+    }
     rm -f "$dir/start"
     exec 9>>"$dir/lock"
     flock 9
@@ -283,14 +286,14 @@ tell() {
 
 # Keeps the first and the last bytes of standard input in $1.head and $1.tail. dd writes each block as it has read it, however
 # short, and does not read ahead. After its count of blocks the next dd goes on; where it read fewer, the input has ended.
-# (`stop` spares only direct children of this process, so there is no command substitution.)
+# Fails where that cannot be written. (`stop` spares only direct children of this process, so there is no command substitution.)
 keep() {
-    left=$cap
+    left=$cap kept=0
     : >"$1.head"
     while [ "$left" -gt 0 ]; do
         block=1024
         [ "$left" -ge "$block" ] || block=$left
-        dd bs="$block" count=$((left / block)) >>"$1.head" 2>"$1.note" || break
+        dd bs="$block" count=$((left / block)) >>"$1.head" 2>"$1.note" || { kept=1 && break; }
         while read -r note _; do
             case $note in [0-9]*+[0-9]*) break ;; esac # FULL+SHORT records in, after whatever it warns of
         done <"$1.note"
@@ -300,7 +303,7 @@ keep() {
         left=$((cap - left))
     done
     rm -f "$1.note"
-    tail -c $((cap + 1)) >"$1.tail"
+    tail -c $((cap + 1)) >"$1.tail" && return "$kept"
 }
 
 # Makes a pipe of two descriptors, $2 to read and $3 to write.
@@ -331,7 +334,7 @@ wrap() {
     run_command "$@"
     status=$?
     exec 5>&- 7>&-
-    drain
+    drain || exit # on a full disk no outcome is better than one with a part of the output
     rm -f out.kept err.kept helpers
     tidy "$dir"
     printf '%s\n' "$status" >status.tmp && sync out.head out.tail err.head err.tail status.tmp &&
@@ -357,7 +360,8 @@ run_command() {
     (umask "$mask" && exec sh -c "$@" <"$spool" >&5 2>&7 4<&- 5>&- 6<&- 7>&- 9>&-)
 }
 
-# Waits for the end of the output: 2 s at most, if a process in the background still has it open. That one can write on.
+# Waits for the end of the output: 2 s at most, if a process in the background still has it open. That one can write on. Fails
+# where the output could not be kept.
 drain() {
     (
         exec 9>&- 2>/dev/null
@@ -370,8 +374,11 @@ drain() {
         kill -s KILL "$out_cat" "$err_cat"
     ) & timer=$!
     echo "$out $err $out_cat $err_cat $timer" >helpers
-    wait "$out" "$err"
+    wait "$out"
+    kept=$?
+    wait "$err" || kept=$?
     kill -s TERM "$timer" 2>/dev/null
+    return "$kept"
 }
 
 # --- stop --------------------------------------------------------------------------------------------------------------

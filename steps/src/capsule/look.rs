@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::capsule::capped::Capped;
-use crate::capsule::shell;
+use crate::capsule::remote::nonce;
+use crate::capsule::shell::{self, not_run};
 use crate::fault::{Fault, FaultKind};
 use crate::site::Host;
 use crate::transport::ssh::{Errand, OpenError};
@@ -15,7 +16,9 @@ use crate::world::{Output, Script, Stdin, World};
 
 /// Runs a script that only looks on a host. If the connection turns out to be lost, it is made again, once.
 pub(crate) async fn look(world: &World, host: &Host, script: &Script, within: Duration) -> Result<Output, Fault> {
-    let line = shell::look_line(script, &world.site.env, host.ssh.elevate, within.as_secs() + 2)?;
+    let mark = nonce();
+    let line = shell::look_line(script, &world.site.env, host.ssh.elevate, &mark, within.as_secs() + 2)?;
+    let line = Line { text: line, mark };
     let mut again = true;
     loop {
         let bound = within + world.settings.connect_timeout;
@@ -26,6 +29,7 @@ pub(crate) async fn look(world: &World, host: &Host, script: &Script, within: Du
                 continue;
             }
             Ok(Err(LookError::Open(error))) => error.into_fault(),
+            Ok(Err(LookError::NotRun(said))) => not_run(&said.tail(3), said.status),
             Ok(Err(LookError::Cut(why))) => Fault::unreachable("the SSH connection was lost").seen(why),
             Ok(Err(LookError::TooLate)) | Err(_) => {
                 Fault::new(FaultKind::TimedOut, format!("no answer within {within:?}"))
@@ -36,23 +40,52 @@ pub(crate) async fn look(world: &World, host: &Host, script: &Script, within: Du
     }
 }
 
+/// What the login shell runs, and the mark that it prints on both outputs before anything of the script's.
+struct Line {
+    text: String,
+    mark: String,
+}
+
 enum LookError {
     Open(OpenError),
     /// The connection was lost.
     Cut(String),
     TooLate,
+    /// The login shell said this instead of running the script.
+    NotRun(Output),
 }
 
-async fn once(world: &World, host: &Host, line: &str, stdin: &Stdin, within: Duration) -> Result<Output, LookError> {
-    let channel = world.ssh.open(host, line, Errand::Look).await.map_err(LookError::Open)?;
+async fn once(world: &World, host: &Host, line: &Line, stdin: &Stdin, within: Duration) -> Result<Output, LookError> {
+    let channel = world.ssh.open(host, &line.text, Errand::Look).await.map_err(LookError::Open)?;
     let (input, stdout, stderr, ending) = channel.split();
-    let (mut out, mut err) = (Capped::default(), Capped::default());
-    let all = async { tokio::join!(stdin.feed(input), out.read(stdout), err.read(stderr)) };
-    let ((), out_read, err_read) = timeout(within, all).await.map_err(|_| LookError::TooLate)?;
-    out_read.and(err_read).map_err(|error| LookError::Cut(error.to_string()))?;
+    let all = async { tokio::join!(stdin.feed(input), after(&line.mark, stdout), after(&line.mark, stderr)) };
+    let ((), out, err) = timeout(within, all).await.map_err(|_| LookError::TooLate)?;
+    let cut = |error: std::io::Error| LookError::Cut(error.to_string());
+    let ((out, ran), (err, _)) = (out.map_err(cut)?, err.map_err(cut)?);
     let status = ending.status().await.map_err(LookError::Cut)?;
     let ((stdout, cut_out), (stderr, cut_err)) = (out.into_bytes(), err.into_bytes());
-    Ok(Output { status, stdout, stderr, truncated: cut_out || cut_err })
+    let output = Output { status, stdout, stderr, truncated: cut_out || cut_err };
+    if ran { Ok(output) } else { Err(LookError::NotRun(output)) }
+}
+
+/// Reads what comes after the line that ends with the mark: what the login shell wrote before it is none of ours. Where there
+/// is no mark, returns all, and `false`.
+async fn after(mark: &str, from: impl AsyncRead + Unpin) -> std::io::Result<(Capped, bool)> {
+    let mut from = BufReader::new(from);
+    let (mut before, mut line) = (Capped::default(), Vec::new());
+    loop {
+        line.clear();
+        if (&mut from).take(64 * 1024).read_until(b'\n', &mut line).await? == 0 {
+            return Ok((before, false));
+        }
+        if line.strip_suffix(b"\n").is_some_and(|line| line.ends_with(mark.as_bytes())) {
+            break;
+        }
+        before.push(&line);
+    }
+    let mut kept = Capped::default();
+    kept.read(from).await?;
+    Ok((kept, true))
 }
 
 /// The largest file that is read into memory, in bytes.

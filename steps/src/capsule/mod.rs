@@ -100,13 +100,14 @@ pub enum CapsuleState {
 pub(crate) fn cut_off(state: &CapsuleState, output: &Output) -> Fault {
     let what = match state {
         CapsuleState::Dead { rebooted: true } => "the host rebooted while the command was running",
-        CapsuleState::Dead { rebooted: false } => "the command was killed before it left an exit status",
+        CapsuleState::Dead { rebooted: false } => "the command is gone and left no exit status",
         CapsuleState::Absent | CapsuleState::NotStarted | CapsuleState::Running | CapsuleState::Exited { .. } => {
             "the command has no outcome"
         }
     };
-    let fault =
-        Fault::in_doubt(what).expected("an exit status").hint("look at the host: what it did until then is not known");
+    let fault = Fault::in_doubt(what)
+        .expected("an exit status")
+        .hint("look at the host: what it did until then is not known; it may have been killed, or the disk was full");
     let tail = output.tail(10);
     if tail.is_empty() { fault.seen("no output") } else { fault.seen(tail) }
 }

@@ -78,7 +78,14 @@ impl<'w> HostCapsules<'w> {
         let (answer, at) = self.ask_timed("greet", &[self.root()]).await?;
         let Answer::Hello { boot_id, user, in_memory, clock_ms } = answer else { return Err(unexpected(&answer)) };
         if in_memory {
-            tracing::warn!(host = %self.host.name, "the capsule root {} is in memory: a reboot forgets all attempts", self.root());
+            // After a reboot nothing there would tell that an attempt had begun, and it would be launched again.
+            let what = format!(
+                "the capsule root {} would be in memory, and a reboot would forget what has begun",
+                self.root()
+            );
+            let fault =
+                Fault::refused(what).expected("a directory on a disk").hint("set another `capsule_root` in the site");
+            return Err(self.on(fault));
         }
         Ok(HostFacts { boot_id, user, clock_ahead_ms: clock_ms - i64::midpoint(before, at) })
     }
@@ -151,7 +158,7 @@ impl<'w> HostCapsules<'w> {
         }
         let mut lost: Option<(Instant, bool)> = None;
         loop {
-            let why = match self.launch(attempt, holder, script, watched).await {
+            let why = match self.launch(attempt, holder, script, watched, lost.is_some()).await {
                 Ok((CapsuleState::Exited { .. }, output)) => return Ok(output),
                 Ok((state, output)) => return Err(self.on(cut_off(&state, &output))),
                 Err(Trouble::Answered(fault)) if !matches!(lost, Some((_, true))) => return Err(self.on(fault)),
@@ -162,6 +169,10 @@ impl<'w> HostCapsules<'w> {
                     fault.seen.unwrap_or(fault.what)
                 }
                 Err(Trouble::Lost { why, begun }) => {
+                    tracing::warn!(
+                        host = %self.host.name, attempt = attempt.directory(), why,
+                        "the connection was lost; the command is looked for again for {} s", RECONNECT.as_secs()
+                    );
                     // A connection that stood again gets the whole time again.
                     let (since, before) = lost.filter(|_| !begun).unwrap_or((Instant::now(), false));
                     lost = Some((since, before || begun));
@@ -171,7 +182,6 @@ impl<'w> HostCapsules<'w> {
             if let Some((since, begun)) = lost.filter(|(since, _)| since.elapsed() > RECONNECT) {
                 return Err(self.on(link_lost(begun, &why, since.elapsed())));
             }
-            tracing::warn!(host = %self.host.name, %attempt, why, "the connection was lost; trying to find the command again");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }
@@ -182,6 +192,7 @@ impl<'w> HostCapsules<'w> {
         holder: &Holder,
         script: &Script,
         watched: &Watched,
+        again: bool,
     ) -> Result<(CapsuleState, Output), Trouble> {
         let (input, length) = announced(&script.stdin).await.map_err(Trouble::Fault)?;
         let text = shell::text(script, &self.world.site.env).map_err(Trouble::Fault)?;
@@ -202,6 +213,9 @@ impl<'w> HostCapsules<'w> {
             return Err(Trouble::Fault(unexpected(&answer)));
         }
         at("begun");
+        if again {
+            tracing::info!(host = %self.host.name, attempt = attempt.directory(), "connected again, and found the command");
+        }
         let begun = |trouble| match trouble {
             Trouble::Lost { why, .. } => Trouble::Lost { why, begun: true },
             other => other,
@@ -257,6 +271,7 @@ impl<'w> HostCapsules<'w> {
             stdout: BufReader::new(stdout),
             ends: Some((stderr, ending)),
             answered: false,
+            chatter: String::new(),
         })
     }
 
@@ -283,6 +298,8 @@ struct Call {
     ends: Option<(ChildStderr, Ending)>,
     /// Whether there was an answer: the script runs on the host.
     answered: bool,
+    /// What the login shell printed last.
+    chatter: String,
 }
 
 impl Call {
@@ -299,7 +316,7 @@ impl Call {
             // A line without its end was cut off.
             let Some(text) = line.strip_suffix(b"\n") else { continue };
             match answer::parse(&String::from_utf8_lossy(text), &self.nonce, &self.cluster) {
-                None => {}
+                None => String::from_utf8_lossy(text).trim().clone_into(&mut self.chatter),
                 Some(Answer::Refused(why)) => return Err(Trouble::Answered(Fault::refused(why))),
                 Some(Answer::Fenced(seen)) => return Err(Trouble::Answered(fenced(&seen))),
                 Some(answer) => {
@@ -318,19 +335,10 @@ impl Call {
         let _ = timeout(Duration::from_secs(10), said.read(stderr)).await;
         let said = String::from_utf8_lossy(&said.into_bytes().0).trim().to_owned();
         match timeout(Duration::from_secs(10), ending.status()).await {
-            Ok(Ok(status)) if !self.answered && said.contains("sudo") => Trouble::Fault(
-                Fault::refused("the SSH user cannot become root")
-                    .expected("`sudo -n` that asks for no password")
-                    .seen(said)
-                    .during(format!("sudo -n sh, exit status {status}"))
-                    .hint("allow it in sudoers (NOPASSWD), or leave `become` out"),
-            ),
-            // 126 and 127: a shell could not run `sh`; 1: a login shell such as nologin.
-            Ok(Ok(status @ (1 | 126 | 127))) if !self.answered => Trouble::Fault(
-                Fault::refused("the host did not run the script")
-                    .expected("a login shell that runs `sh -c …`")
-                    .seen(if said.is_empty() { format!("exit status {status}") } else { said }),
-            ),
+            // 126 and 127: a shell could not run `sh`; 1: a login shell such as nologin, or sudo.
+            Ok(Ok(status @ (1 | 126 | 127))) if !self.answered => {
+                Trouble::Fault(shell::not_run(if said.is_empty() { &self.chatter } else { &said }, status))
+            }
             Ok(Ok(status)) => Trouble::lost(format!("the host's shell ended early with {status}: {said}")),
             Ok(Err(why)) => Trouble::lost(why),
             Err(_) => Trouble::lost("the connection does not end"),
@@ -448,7 +456,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// Returns a word that nothing on the host can know before.
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     format!("rq{:016x}", RandomState::new().build_hasher().finish())
 }
 

@@ -12,18 +12,37 @@ const LONGEST: usize = 128 * 1024 - 4096;
 /// Becomes root, unless the user is root already.
 const SUDO: &str = r#"[ "$(id -u)" != 0 ] || exec "$@"; exec sudo -n -- "$@""#;
 
-/// Runs what follows the number of seconds for at most as long, where the host has `timeout`. A command whose connection was
-/// given up would live on otherwise. `exit` keeps a shell in between, which turns a signal into 128 + n.
-const LOOK: &str = r#"if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi; exit $?"#;
+/// Prints the mark on both outputs, then runs what follows the number of seconds for at most as long, where the host has
+/// `timeout`. A command whose connection was given up would live on otherwise. `exit` keeps a shell in between, which turns a
+/// signal into 128 + n.
+const LOOK: &str = r#"echo "$1"; echo "$1" >&2; shift
+if command -v timeout >/dev/null 2>&1; then timeout "$@"; else shift; "$@"; fi; exit $?"#;
 
-/// Writes the words of a command as one line, quoted for any Bourne shell, with `become` before it.
+/// Quotes a word for a login shell: a Bourne shell or fish, to which a backslash between quotes may mean something.
+fn quote(word: &str) -> String {
+    if !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c)) {
+        return word.to_owned();
+    }
+    let mut quoted = String::from("'");
+    for c in word.chars() {
+        match c {
+            '\'' => quoted.push_str(r"'\''"),
+            '\\' => quoted.push_str(r"'\\'"),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Writes the words of a command as one line, quoted for the login shell, with `become` before it.
 pub(crate) fn line(elevate: Become, words: &[&str]) -> Result<String, Fault> {
     let sudo = ["sh", "-c", SUDO, "sh"];
     let before: &[&str] = match elevate {
         Become::None => &[],
         Become::Sudo => &sudo,
     };
-    let line = before.iter().chain(words).map(|word| shell_words::quote(word)).collect::<Vec<_>>().join(" ");
+    let line = before.iter().chain(words).map(|word| quote(word)).collect::<Vec<_>>().join(" ");
     if line.contains('\0') {
         return Err(Fault::refused("a command holds a NUL byte, which no shell can take"));
     }
@@ -36,17 +55,34 @@ pub(crate) fn line(elevate: Become, words: &[&str]) -> Result<String, Fault> {
     Ok(line)
 }
 
-/// Writes the line that looks with a script for at most `seconds`.
+/// Writes the line that looks with a script for at most `seconds`, and prints the mark before anything of the script's.
 pub(crate) fn look_line(
     script: &Script,
     env: &BTreeMap<String, String>,
     elevate: Become,
+    mark: &str,
     seconds: u64,
 ) -> Result<String, Fault> {
     let (text, seconds) = (text(script, env)?, seconds.max(1).to_string());
-    let mut words = vec!["sh", "-c", LOOK, "sh", &seconds, "sh", "-c", &text, "sh"];
+    let mut words = vec!["sh", "-c", LOOK, "sh", mark, &seconds, "sh", "-c", &text, "sh"];
     words.extend(script.args.iter().map(String::as_str));
     line(elevate, &words)
+}
+
+/// Makes the fault of a host whose login shell, or sudo, ended with a status instead of running what was asked for.
+pub(crate) fn not_run(said: &str, status: i32) -> Fault {
+    let said = if said.is_empty() { format!("exit status {status}, no output") } else { said.to_owned() };
+    if said.contains("sudo:") {
+        return Fault::refused("the SSH user cannot become root")
+            .expected("`sudo -n` that asks for no password")
+            .seen(said)
+            .during(format!("sudo -n sh, exit status {status}"))
+            .hint("allow it in sudoers (NOPASSWD), or leave `become` out");
+    }
+    Fault::refused("the login shell of the SSH user did not run the script")
+        .expected("a shell that runs `sh -c …`: sh, bash, zsh or fish")
+        .seen(said)
+        .hint("log in by hand and look; csh and tcsh cannot run it, nor can shells that refuse a login")
 }
 
 /// Returns the text of a script with its environment and directory before it.
@@ -97,12 +133,18 @@ mod tests {
         let odd = "a'b\"c $HOME `id` \\ \n*!é";
         let mut script = Script::new("printf %s \"$1$X\"", [odd]);
         script.env = vec![("X".to_owned(), odd.to_owned())];
-        let line = look_line(&script, &BTreeMap::new(), Become::None, 5).unwrap();
-        assert_eq!(run(&line), format!("{odd}{odd}"));
-        let line = look_line(&script, &BTreeMap::new(), Become::Sudo, 5).unwrap();
+        let line = look_line(&script, &BTreeMap::new(), Become::None, "mark", 5).unwrap();
+        assert_eq!(run(&line), format!("mark\n{odd}{odd}"));
+        let line = look_line(&script, &BTreeMap::new(), Become::Sudo, "mark", 5).unwrap();
         if rustix::process::getuid().is_root() {
-            assert_eq!(run(&line), format!("{odd}{odd}"));
+            assert_eq!(run(&line), format!("mark\n{odd}{odd}"));
         }
+    }
+
+    #[test]
+    fn no_backslash_stands_between_quotes_where_fish_would_read_it() {
+        assert_eq!(quote(r"a\b'c"), r"'a'\''\'b'\''c'");
+        assert_eq!(quote("=plain"), "'=plain'", "zsh would look for a program");
     }
 
     #[test]
@@ -116,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_the_shell_cannot_take_is_refused() {
-        let text = |script: &Script| look_line(script, &BTreeMap::new(), Become::None, 1);
+        let text = |script: &Script| look_line(script, &BTreeMap::new(), Become::None, "mark", 1);
         assert!(text(&Script::new("x".repeat(130_000), [""; 0])).unwrap_err().what.contains("too long"));
         assert!(text(&Script::new("x\0", [""; 0])).unwrap_err().what.contains("NUL"));
         let bad = Script { env: vec![("A;B".to_owned(), String::new())], ..Script::default() };

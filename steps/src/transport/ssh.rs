@@ -1,31 +1,50 @@
-//! SSH: one multiplexed connection per host, made when it is first needed and made again when it was lost.
+//! SSH: multiplexed connections to hosts, made when they are first needed and made again when they were lost.
 //!
-//! The master is an `ssh` of the user's own, so that `ssh_config`, agents, jump hosts and known hosts work as in a shell. It
-//! is a child of this process that runs `cat` on the host and ends with its standard input: it cannot outlive this process,
-//! not even a killed one. It has a process group of its own, so that a Ctrl-C in the terminal does not reach it.
+//! One connection per host is enough, unless its sshd allows few sessions on each (`MaxSessions`): then there are more.
+//!
+//! The master of a connection is an `ssh` of the user's own, so that `ssh_config`, agents, jump hosts and known hosts work as
+//! in a shell. It has no session of its own. A small shell keeps it, which ends it with its own standard input: it cannot
+//! outlive this process, not even a killed one. It has a process group of its own, so that a Ctrl-C in the terminal does not
+//! reach it.
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssh::{Child, ChildStderr, ChildStdin, ChildStdout, ForwardType, Session, Socket, Stdio};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child as Process, ChildStdin as ProcessStdin, Command};
-use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use crate::fault::{Fault, FaultKind};
 use crate::name::HostName;
 use crate::site::Host;
 
-/// How many channels may be open on a host at once: sshd's `MaxSessions` is 10, and the master needs one.
+/// How many channels may be open on a host at once. The usual `MaxSessions` of sshd is 10.
 const CHANNELS: usize = 8;
 /// How many of them may belong to running capsules, so that looking and stopping always find one.
 const CAPSULES: usize = 5;
-/// What the master's own channel prints when the connection stands.
+/// What the master prints when the connection stands.
 const READY: &str = "requorum-ready";
+/// What ssh says where sshd allows no more sessions on the connection.
+const REFUSED: &str = "Session open refused by peer";
+/// The pause before a refused session is asked for again where no open one is the reason: sshd may still hold one that ended.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Keeps the master that its arguments start: it ends when the standard input does, and this shell ends with it.
+const KEEPER: &str = r#"exec 3<&0 </dev/null
+"$@" 3<&- &
+ssh=$!
+(read -r _; kill "$ssh" 2>/dev/null) <&3 &
+watch=$!
+exec 3<&-
+wait "$ssh"
+status=$?
+kill "$watch" 2>/dev/null
+exit "$status""#;
 
 /// The connections to all hosts.
 pub struct SshPool {
@@ -69,20 +88,20 @@ pub(crate) struct Channel {
     pub(crate) stdout: ChildStdout,
     /// Its standard error.
     pub(crate) stderr: ChildStderr,
-    connection: Arc<Connection>,
+    seat: Seat,
     permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 /// What remains to be known of a channel after its streams were taken.
 pub(crate) struct Ending {
     child: Child<Arc<Session>>,
-    connection: Arc<Connection>,
+    seat: Seat,
     _permits: (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>),
 }
 
 struct Link {
     host: Host,
-    connection: AsyncMutex<Option<Arc<Connection>>>,
+    connections: AsyncMutex<Vec<Arc<Connection>>>,
     channels: Arc<Semaphore>,
     capsules: Arc<Semaphore>,
 }
@@ -93,10 +112,23 @@ struct Connection {
     last_words: Arc<Mutex<String>>,
     forwards: AsyncMutex<HashMap<(String, u16), PathBuf>>,
     directory: tempfile::TempDir,
+    sessions: Mutex<Sessions>,
+}
+
+/// The sessions of a connection.
+struct Sessions {
+    open: usize,
+    /// How many there may be, as far as is known.
+    most: usize,
+}
+
+/// A session's place in a connection.
+struct Seat {
+    connection: Arc<Connection>,
 }
 
 struct Master {
-    process: Process,
+    keeper: Process,
     stdin: Option<ProcessStdin>,
 }
 
@@ -116,18 +148,10 @@ impl SshPool {
         };
         let closed = |_| OpenError::NotConnected(Fault::unreachable("the connections are closed").on(&host.name));
         let channel = link.channels.clone().acquire_owned().await.map_err(closed)?;
-        let connection = link.connected(self.connect_timeout).await.map_err(OpenError::NotConnected)?;
-        let mut spawn = connection.session.clone().arc_raw_command(command);
-        spawn.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let spawned = timeout(self.connect_timeout, spawn.spawn()).await;
-        let mut child = match spawned {
-            Ok(Ok(child)) => child,
-            Ok(Err(error)) => return Err(OpenError::Lost(link.give_up(&connection, &chain(&error)).await)),
-            Err(_) => return Err(OpenError::Lost(link.give_up(&connection, "the host does not answer").await)),
-        };
+        let (mut child, seat) = link.spawn(command, self.connect_timeout).await?;
         match (child.stdin().take(), child.stdout().take(), child.stderr().take()) {
             (stdin, Some(stdout), Some(stderr)) => {
-                Ok(Channel { child, stdin, stdout, stderr, connection, permits: (channel, capsule) })
+                Ok(Channel { child, stdin, stdout, stderr, seat, permits: (channel, capsule) })
             }
             (_, _, _) => Err(OpenError::Lost("the channel has no streams".to_owned())),
         }
@@ -162,7 +186,7 @@ impl SshPool {
     pub(crate) async fn close(&self) {
         let links: Vec<_> = self.links().drain().map(|(_, link)| link).collect();
         for link in links {
-            if let Some(connection) = link.connection.lock().await.take() {
+            for connection in link.connections.lock().await.drain(..) {
                 connection.close().await;
             }
         }
@@ -172,7 +196,7 @@ impl SshPool {
         let new = || {
             Arc::new(Link {
                 host: host.clone(),
-                connection: AsyncMutex::default(),
+                connections: AsyncMutex::default(),
                 channels: Arc::new(Semaphore::new(CHANNELS)),
                 capsules: Arc::new(Semaphore::new(CAPSULES)),
             })
@@ -186,33 +210,80 @@ impl SshPool {
 }
 
 impl Link {
-    /// Returns the connection, a new one where there is none or the last was lost.
-    async fn connected(&self, within: Duration) -> Result<Arc<Connection>, Fault> {
-        let mut slot = self.connection.lock().await;
-        if let Some(connection) = slot.as_ref() {
-            if connection.alive().await {
-                return Ok(connection.clone());
+    /// Runs a command in a session of its own, on a connection that has room for it.
+    async fn spawn(&self, command: &str, within: Duration) -> Result<(Child<Arc<Session>>, Seat), OpenError> {
+        let deadline = Instant::now() + within;
+        loop {
+            let seat = self.seat(within).await.map_err(OpenError::NotConnected)?;
+            let mut spawn = seat.connection.session.clone().arc_raw_command(command);
+            spawn.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let why = match timeout(within, spawn.spawn()).await {
+                Ok(Ok(child)) => return Ok((child, seat)),
+                Ok(Err(error)) => chain(&error),
+                Err(_) => "the host does not answer".to_owned(),
+            };
+            if !why.contains(REFUSED) {
+                return Err(OpenError::Lost(self.give_up(&seat.connection, &why).await));
             }
-            tracing::info!(host = %self.host.name, "the SSH connection was lost; connecting again");
+            if Instant::now() >= deadline {
+                return Err(OpenError::NotConnected(no_session(&self.host)));
+            }
+            if seat.refused() {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+            }
         }
+    }
+
+    /// Returns a place in a connection that has room, a new one where none has.
+    async fn seat(&self, within: Duration) -> Result<Seat, Fault> {
+        let mut connections = self.alive().await;
+        if let Some(seat) = connections.iter().find_map(Connection::seat) {
+            return Ok(seat);
+        }
+        let connection = self.connect(&mut connections, within).await?;
+        connection.seat().ok_or_else(|| no_session(&self.host))
+    }
+
+    /// Returns a connection, a new one where there is none or the last was lost.
+    async fn connected(&self, within: Duration) -> Result<Arc<Connection>, Fault> {
+        let mut connections = self.alive().await;
+        match connections.first() {
+            Some(connection) => Ok(connection.clone()),
+            None => self.connect(&mut connections, within).await,
+        }
+    }
+
+    /// Returns the connections that stand. Nobody else connects meanwhile.
+    async fn alive(&self) -> AsyncMutexGuard<'_, Vec<Arc<Connection>>> {
+        let mut connections = self.connections.lock().await;
+        let mut alive = Vec::new();
+        for connection in connections.drain(..) {
+            if connection.alive().await {
+                alive.push(connection);
+            } else {
+                tracing::debug!(host = %self.host.name, "an SSH connection was lost");
+            }
+        }
+        *connections = alive;
+        connections
+    }
+
+    async fn connect(&self, all: &mut Vec<Arc<Connection>>, within: Duration) -> Result<Arc<Connection>, Fault> {
         let connection = Arc::new(connect(&self.host, within).await.map_err(|fault| fault.on(&self.host.name))?);
-        *slot = Some(connection.clone());
+        all.push(connection.clone());
         Ok(connection)
     }
 
-    /// Makes the next use connect again, and returns what is known of the reason.
+    /// Makes the next use take another connection, and returns what is known of the reason.
     async fn give_up(&self, connection: &Arc<Connection>, error: &str) -> String {
-        let mut slot = self.connection.lock().await;
-        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, connection)) {
-            *slot = None;
-        }
+        self.connections.lock().await.retain(|other| !Arc::ptr_eq(other, connection));
         connection.explain(error)
     }
 }
 
 impl Connection {
     async fn alive(&self) -> bool {
-        matches!(self.master.lock().await.process.try_wait(), Ok(None))
+        matches!(self.master.lock().await.keeper.try_wait(), Ok(None))
     }
 
     fn explain(&self, error: &str) -> String {
@@ -220,11 +291,45 @@ impl Connection {
         if words.trim().is_empty() { error.to_owned() } else { format!("{error}; ssh says: {}", words.trim()) }
     }
 
+    /// Takes a place, if there is room.
+    fn seat(self: &Arc<Self>) -> Option<Seat> {
+        let mut sessions = self.sessions();
+        (sessions.open < sessions.most).then(|| {
+            sessions.open += 1;
+            Seat { connection: self.clone() }
+        })
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn close(&self) {
-        let mut master = self.master.lock().await;
-        drop(master.stdin.take());
-        if timeout(Duration::from_secs(1), master.process.wait()).await.is_err() {
-            let _ = master.process.kill().await;
+        self.master.lock().await.end().await;
+    }
+}
+
+impl Seat {
+    /// Notes that sshd refused a session here, so that others go elsewhere. Says whether no session but this one was known.
+    fn refused(&self) -> bool {
+        let mut sessions = self.connection.sessions();
+        let others = sessions.open - 1;
+        sessions.most = sessions.most.min(others.max(1));
+        others == 0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.connection.sessions().open -= 1;
+    }
+}
+
+impl Master {
+    async fn end(&mut self) {
+        drop(self.stdin.take());
+        if timeout(Duration::from_secs(1), self.keeper.wait()).await.is_err() {
+            let _ = self.keeper.kill().await;
         }
     }
 }
@@ -232,8 +337,8 @@ impl Connection {
 impl Channel {
     /// Parts it into its streams and what tells how it ended.
     pub(crate) fn split(self) -> (Option<ChildStdin>, ChildStdout, ChildStderr, Ending) {
-        let Self { child, stdin, stdout, stderr, connection, permits } = self;
-        (stdin, stdout, stderr, Ending { child, connection, _permits: permits })
+        let Self { child, stdin, stdout, stderr, seat, permits } = self;
+        (stdin, stdout, stderr, Ending { child, seat, _permits: permits })
     }
 }
 
@@ -244,7 +349,7 @@ impl Ending {
             Ok(status) => Ok(status.code().unwrap_or(255)),
             // The crate takes 127 for a command that is not there; it may as well be the command's own.
             Err(openssh::Error::Remote(_)) => Ok(127),
-            Err(error) => Err(self.connection.explain(&chain(&error))),
+            Err(error) => Err(self.seat.connection.explain(&chain(&error))),
         }
     }
 }
@@ -252,22 +357,30 @@ impl Ending {
 async fn connect(host: &Host, within: Duration) -> Result<Connection, Fault> {
     let directory = control_directory()?;
     let socket = directory.path().join("s");
-    let mut process = master_command(host, &socket, within).spawn().map_err(|error| {
-        Fault::refused("ssh could not be started on this machine")
-            .seen(error.to_string())
-            .hint("install OpenSSH's client")
-    })?;
-    let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
+    let mut keeper = master_command(host, &socket, within)
+        .spawn()
+        .map_err(|error| Fault::refused("ssh could not be started on this machine").seen(error.to_string()))?;
+    let (stdin, stdout, stderr) = (keeper.stdin.take(), keeper.stdout.take(), keeper.stderr.take());
+    let mut master = Master { keeper, stdin };
     let last_words = Arc::new(Mutex::new(String::new()));
     let listening = tokio::spawn(listen(stderr, last_words.clone()));
     if matches!(timeout(within + Duration::from_secs(1), ready(stdout)).await, Ok(true)) {
-        let session = Arc::new(Session::resume_mux(socket.into_boxed_path(), None));
-        let master = AsyncMutex::new(Master { process, stdin });
-        return Ok(Connection { session, master, last_words, forwards: AsyncMutex::default(), directory });
+        return Ok(Connection {
+            session: Arc::new(Session::resume_mux(socket.into_boxed_path(), None)),
+            master: AsyncMutex::new(master),
+            last_words,
+            forwards: AsyncMutex::default(),
+            directory,
+            sessions: Mutex::new(Sessions { open: 0, most: CHANNELS }),
+        });
     }
-    let _ = process.kill().await;
+    master.end().await;
     let _ = timeout(Duration::from_secs(1), listening).await;
     let words = last_words.lock().unwrap_or_else(PoisonError::into_inner);
+    if matches!(master.keeper.try_wait(), Ok(Some(status)) if status.code() == Some(127)) {
+        let fault = Fault::refused("ssh could not be started on this machine").seen(words.trim());
+        return Err(fault.hint("install OpenSSH's client"));
+    }
     Err(refusal(host, words.trim(), within))
 }
 
@@ -284,11 +397,12 @@ fn control_directory() -> Result<tempfile::TempDir, Fault> {
 
 fn master_command(host: &Host, socket: &std::path::Path, within: Duration) -> Command {
     let access = &host.ssh;
-    let mut command = Command::new("ssh");
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "sh", "ssh"]);
     if let Some(config) = &access.config {
         command.arg("-F").arg(config);
     }
-    command.args(["-M", "-T", "-x", "-S"]).arg(socket);
+    command.args(["-M", "-N", "-T", "-x", "-S"]).arg(socket);
     let seconds = within.as_secs().max(1);
     for option in ["ControlPersist=no", "BatchMode=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no"] {
         command.args(["-o", option]);
@@ -297,9 +411,11 @@ fn master_command(host: &Host, socket: &std::path::Path, within: Duration) -> Co
         command.args(["-o", option]);
     }
     // What a person's ssh_config may ask for in a terminal would only be in the way here.
-    for option in ["RequestTTY=no", "RemoteCommand=none", "PermitLocalCommand=no", "ClearAllForwardings=yes"] {
+    for option in ["RequestTTY=no", "RemoteCommand=none", "ClearAllForwardings=yes", "PermitLocalCommand=yes"] {
         command.args(["-o", option]);
     }
+    // It runs when the connection stands and the control socket is there.
+    command.arg("-o").arg(format!("LocalCommand=echo {READY}"));
     command.arg("-o").arg(format!("ConnectTimeout={seconds}"));
     if let Some(user) = &access.user {
         command.arg("-l").arg(user);
@@ -313,7 +429,7 @@ fn master_command(host: &Host, socket: &std::path::Path, within: Duration) -> Co
     if let Some(known) = &access.known_hosts {
         command.arg("-o").arg(format!("UserKnownHostsFile=\"{}\"", known.display()));
     }
-    command.arg("--").arg(&host.address).arg(format!("echo {READY}; exec cat >/dev/null"));
+    command.arg("--").arg(&host.address);
     command
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
@@ -322,12 +438,12 @@ fn master_command(host: &Host, socket: &std::path::Path, within: Duration) -> Co
     command
 }
 
-/// Reads until the master says that it is ready, past whatever the login shell prints.
+/// Reads until the master says that it is ready.
 async fn ready(stdout: Option<tokio::process::ChildStdout>) -> bool {
     let Some(stdout) = stdout else { return false };
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if line.trim_end().ends_with(READY) {
+        if line.trim_end() == READY {
             return true;
         }
     }
@@ -346,6 +462,15 @@ async fn listen(stderr: Option<tokio::process::ChildStderr>, words: Arc<Mutex<St
         let cut = (too_long..words.len()).find(|&at| words.is_char_boundary(at)).unwrap_or(0);
         words.drain(..cut);
     }
+}
+
+/// Says that a host lets the user in, but opens no session.
+fn no_session(host: &Host) -> Fault {
+    Fault::refused(format!("{} lets the SSH user in, but opens no session", host.address))
+        .expected("`MaxSessions` of at least 1 in the host's sshd_config")
+        .seen(REFUSED)
+        .hint("look at `MaxSessions` in sshd_config, also in its `Match` blocks")
+        .on(&host.name)
 }
 
 /// Turns what ssh said into a fault that says what to do.
