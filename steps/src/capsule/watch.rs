@@ -94,7 +94,7 @@ mod tests {
         let to = seen.clone();
         let watched = Watched::by(Arc::new(move |stream, bytes: &[u8]| {
             let text = String::from_utf8_lossy(bytes);
-            to.lock().unwrap().push_str(&format!("{}:{text} ", stream.name()));
+            to.lock().unwrap().extend([stream.name(), ":", &*text, " "]);
         }));
         watched.take(Stream::Out, 0, b"abc");
         watched.take(Stream::Out, 0, b"abcd");
@@ -104,7 +104,7 @@ mod tests {
         watched.take(Stream::Out, 3, b"def");
         assert_eq!(*seen.lock().unwrap(), "out:abc out:d err:no out:ef ");
         assert_eq!((watched.told(Stream::Out), watched.told(Stream::Err)), (6, 2));
-        watched.take(Stream::Out, 0, &[b'x'; SHOWN + 1]);
+        watched.take(Stream::Out, 0, &vec![b'x'; SHOWN + 1]);
         assert_eq!(watched.told(Stream::Out), SHOWN, "and no more than that");
     }
 }
