@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
+use requorum_steps::crossing::crossing;
 use requorum_steps::transport::etcd;
 use requorum_steps::{Fault, FaultKind, HostName, Observation, RunId, Seat, World, catalog};
 
@@ -131,7 +132,9 @@ pub async fn stand(
 pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> Result<Vec<Event>, Fault> {
     let hosts = hosts_of(&context.plan);
     let raised = join_all(hosts.into_iter().map(|host| async move {
+        crossing(|| format!("before raising the fence on {host}"));
         let outcome = context.world.raise_fence(&host, &context.holder, give_way.contains(&host)).await;
+        crossing(|| format!("after raising the fence on {host}"));
         (host, outcome)
     }))
     .await;
@@ -149,7 +152,13 @@ pub async fn raise_fences(context: &Context, give_way: &BTreeSet<HostName>) -> R
 /// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
 pub async fn lower_fences(world: &World, plan: &Plan, holder: &Holder) -> Vec<String> {
     let hosts = hosts_of(plan);
-    let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
+    let lowered = join_all(hosts.iter().map(|host| async move {
+        crossing(|| format!("before lowering the fence on {host}"));
+        let outcome = world.lower_fence(host, holder).await;
+        crossing(|| format!("after lowering the fence on {host}"));
+        outcome
+    }))
+    .await;
     let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::tz::TimeZone;
 use requorum_state::{SledStore, Store};
+use requorum_steps::crossing::crossing;
 use requorum_steps::{Danger, RunId, catalog};
 
 use super::error::{CommandError, Exit};
@@ -159,9 +160,13 @@ fn begin(
     (parallel, revert): (usize, bool),
 ) -> Result<(Arc<dyn Store>, Beginning, Record), CommandError> {
     let unreadable = |error: serde_json::Error| CommandError::new(Exit::Internal, error.to_string());
+    let at = |place: &str| crossing(|| format!("{place} began"));
+    at("before store");
     let store = SledStore::create(&home.run(id))?;
+    at("after store");
     let plan_blob = store.put_blob(&serde_json::to_vec(plan).map_err(unreadable)?)?;
     let site_blob = store.put_blob(&serde_json::to_vec(site).map_err(unreadable)?)?;
+    at("after blobs");
     let beginning = Beginning {
         format: FORMAT,
         run: id.clone(),
@@ -179,6 +184,8 @@ fn begin(
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
     store.append(&journal::line(&record)?)?;
+    at("before barrier");
     store.barrier()?;
+    at("after barrier");
     Ok((Arc::new(store), beginning, record))
 }

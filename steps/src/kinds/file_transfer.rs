@@ -4,6 +4,7 @@
 //! as the transfer; the checksum over the whole says at the end whether the file changed meanwhile.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ use crate::action::{Action, Preview, Probe};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::capsule::capped::CAP;
 use crate::catalog::{Field, Kind, Make, Seat};
+use crate::crossing::crossing;
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
 use crate::name::HostName;
@@ -204,7 +206,7 @@ impl Action for Fetch {
             // Several hosts may fetch to one place by mistake; each gets a name of its own.
             let tag = format!("{}-{}", shell::tag(writer.attempt()), writer.attempt().item);
             let name = PathBuf::from(format!("{}.requorum-{tag}", self.to.display()));
-            if !self.replace || name.symlink_metadata().is_ok() {
+            if !self.replace || is_taken(&name, &self.to) {
                 return Err(Fault::refused(format!("a different file is at {} of this machine", self.to.display()))
                     .expected(format!("SHA-256 {}, or nothing", content.sha256))
                     .seen(format!("SHA-256 {here}"))
@@ -216,10 +218,14 @@ impl Action for Fetch {
         let place = |error: std::io::Error| {
             Fault::failed(format!("{} cannot be put in place", self.to.display())).seen(error.to_string())
         };
+        let at = |place: &str| crossing(|| format!("{place} {}", writer.attempt().directory()));
+        at("before putting in place");
         if let Some(aside) = &aside {
-            std::fs::hard_link(&self.to, aside).map_err(place)?;
+            set_aside(&self.to, aside).map_err(place)?;
         }
+        at("after setting aside");
         file.persist(&self.to).map_err(|error| place(error.error))?;
+        at("after putting in place");
         std::fs::File::open(self.directory()).and_then(|directory| directory.sync_all()).map_err(place)?;
         Ok(self.result(&content, aside.as_deref()))
     }
@@ -227,6 +233,22 @@ impl Action for Fetch {
     fn undo(&self, _: &Value) -> Option<(&'static str, Value)> {
         Some(shell::nothing_to_undo())
     }
+}
+
+/// Says whether a name for what is set aside is in use: by anything but the file itself, to which an attempt that was cut off
+/// has given this second name.
+fn is_taken(name: &Path, file: &Path) -> bool {
+    name.symlink_metadata().is_ok() && !is_same(name, file)
+}
+
+/// Gives a file a second name, which it may have already.
+fn set_aside(file: &Path, name: &Path) -> std::io::Result<()> {
+    if is_same(name, file) { Ok(()) } else { std::fs::hard_link(file, name) }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()));
+    inode(one).is_some_and(|found| Some(found) == inode(other))
 }
 
 pub(super) struct Relay {
