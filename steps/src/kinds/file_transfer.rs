@@ -22,7 +22,7 @@ use crate::catalog::{Field, Kind, Make, Seat};
 use crate::crossing::crossing;
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
-use crate::name::HostName;
+use crate::name::{AttemptId, HostName};
 use crate::world::{Reader, Script, Stdin, Writer};
 
 /// `file.fetch`
@@ -102,8 +102,29 @@ async fn source(reader: &Reader<'_>, path: &str) -> Result<Content, Fault> {
     Ok(content)
 }
 
+/// Names what is one item's own: no other item of the run has the name, and each of its attempts has the same.
+fn tag_of_item(attempt: &AttemptId) -> String {
+    format!("{}-{}", shell::tag(attempt), attempt.item)
+}
+
+/// Makes the file that one item reads into, in place of one that an attempt left which was cut off.
+fn make_part(directory: &Path, attempt: &AttemptId) -> std::io::Result<NamedTempFile> {
+    let name = format!(".requorum-{}.part", tag_of_item(attempt));
+    match std::fs::remove_file(directory.join(&name)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(directory)
+}
+
 /// Reads a file of a host into a new file in a directory of this machine, synced and of the checksum that the host gave.
-async fn pull(reader: &Reader<'_>, path: &str, wanted: &Content, directory: &Path) -> Result<NamedTempFile, Fault> {
+async fn pull(
+    reader: &Reader<'_>,
+    path: &str,
+    wanted: &Content,
+    directory: &Path,
+    attempt: &AttemptId,
+) -> Result<NamedTempFile, Fault> {
     let host = &reader.host()?.name;
     let local = |error: std::io::Error| {
         Fault::failed("the file cannot be written on this machine")
@@ -111,7 +132,7 @@ async fn pull(reader: &Reader<'_>, path: &str, wanted: &Content, directory: &Pat
             .seen(error.to_string())
             .hint("look for a full disk and for the rights on the directory")
     };
-    let mut file = tempfile::Builder::new().prefix(".requorum-").tempfile_in(directory).map_err(local)?;
+    let mut file = make_part(directory, attempt).map_err(local)?;
     let mut hasher = Sha256::new();
     let mut read = 0;
     while read < wanted.size {
@@ -204,8 +225,7 @@ impl Action for Fetch {
                 return Ok(self.result(&content, None));
             }
             // Several hosts may fetch to one place by mistake; each gets a name of its own.
-            let tag = format!("{}-{}", shell::tag(writer.attempt()), writer.attempt().item);
-            let name = PathBuf::from(format!("{}.requorum-{tag}", self.to.display()));
+            let name = PathBuf::from(format!("{}.requorum-{}", self.to.display(), tag_of_item(writer.attempt())));
             if !self.replace || is_taken(&name, &self.to) {
                 return Err(Fault::refused(format!("a different file is at {} of this machine", self.to.display()))
                     .expected(format!("SHA-256 {}, or nothing", content.sha256))
@@ -214,7 +234,7 @@ impl Action for Fetch {
             }
             aside = Some(name);
         }
-        let file = pull(&reader, &self.path, &content, self.directory()).await?;
+        let file = pull(&reader, &self.path, &content, self.directory(), writer.attempt()).await?;
         let place = |error: std::io::Error| {
             Fault::failed(format!("{} cannot be put in place", self.to.display())).seen(error.to_string())
         };
@@ -291,7 +311,7 @@ impl Action for Relay {
         std::fs::create_dir_all(directory).map_err(|error| {
             Fault::failed(format!("the directory {} cannot be made", directory.display())).seen(error.to_string())
         })?;
-        let file = pull(&from, &self.src, &content, directory).await?;
+        let file = pull(&from, &self.src, &content, directory, writer.attempt()).await?;
         self.target.put(writer, &content.sha256, Stdin::File(file.path().to_owned())).await
     }
 

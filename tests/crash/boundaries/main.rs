@@ -5,7 +5,7 @@
 //!
 //! In CI every place of a small plan is taken, and of the others a random sample that `REQUORUM_SEED` repeats.
 //! `REQUORUM_LONG=1` takes every place of every plan, and then two at a time, at the second of which a later process is
-//! killed.
+//! killed. `REQUORUM_AT=TEXT` takes the places whose names contain a text, `REQUORUM_PLAN=NAME` one of the plans on hosts.
 #![cfg(debug_assertions)]
 #![allow(clippy::unwrap_used)]
 
@@ -68,7 +68,10 @@ fn what_the_engine_itself_carries_out_ends_as_if_it_had_not_been_killed() {
 #[test]
 fn a_plan_killed_at_any_boundary_on_hosts_ends_as_if_it_had_not_been() {
     let bed = Testbed::up(&etcd(), &[]);
-    for name in ["hosts", "files", "services", "etcd"] {
+    let only = std::env::var("REQUORUM_PLAN").ok();
+    for name in
+        ["hosts", "files", "services", "etcd"].into_iter().filter(|name| only.as_deref().unwrap_or(name) == *name)
+    {
         visit(Plan::named(name), Some(&bed), SAMPLE);
     }
 }
@@ -97,6 +100,10 @@ fn visit(plan: &'static Plan, bed: Option<&Testbed>, sample: usize) {
 /// Chooses where to kill: at each place or at so many of them, and in the long mode at pairs of places too.
 fn deaths(places: &[Place], sample: usize, random: &mut StdRng) -> Vec<Vec<Place>> {
     let mut chosen: Vec<Vec<Place>> = places.iter().map(|place| vec![place.clone()]).collect();
+    if let Ok(text) = std::env::var("REQUORUM_AT") {
+        chosen.retain(|deaths| deaths[0].0.contains(&text));
+        return chosen;
+    }
     chosen.shuffle(random);
     if !is_long() {
         chosen.truncate(sample);
