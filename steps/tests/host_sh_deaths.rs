@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use shells::{SCRIPT, Shell, shells};
 
@@ -28,6 +29,9 @@ const SAMPLE: usize = 24;
 
 /// How many variants are tried at once: most of the time they wait.
 const AT_ONCE: usize = 4;
+
+/// How long a client that reconnects may wait for a command that takes no time.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A script that kills itself.
 struct Variant {
@@ -131,8 +135,7 @@ fn try_out(shell: &Shell, variant: &Variant) -> bool {
     let _ = child.stdin.take().unwrap().write_all(b"in\n\n");
     child.wait_with_output().unwrap();
 
-    let said = shell.raw(b"in\n\n", &args).stdout;
-    let said = String::from_utf8(said).unwrap();
+    let said = reconnect(shell, &args).unwrap_or_else(|| panic!("under {:?}, {variant}: never ends", shell.words));
     let capsule = directory.path().join("root/c/run/s@h.1");
     let ran = fs::read_to_string(&count).unwrap_or_default().lines().count();
     let what = format!("under {:?}, {variant}: ran {ran} times, and then\n{said}", shell.words);
@@ -145,6 +148,21 @@ fn try_out(shell: &Shell, variant: &Variant) -> bool {
     }
     assert_eq!((state, ran), ("exited 3 0 4 0 4 0\nin\n\nerr\n", 1), "{what}");
     false
+}
+
+/// Launches as a client that reconnects. `None`: it does not come to an end.
+fn reconnect(shell: &Shell, args: &[&str]) -> Option<String> {
+    let mut child = shell.prepare(SCRIPT, args).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"in\n\n").unwrap();
+    let ends = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() >= ends {
+            child.kill().unwrap();
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Some(String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap())
 }
 
 fn left_in(capsule: &Path) -> impl Iterator<Item = String> {

@@ -100,9 +100,12 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let plan = Arc::new(plan);
     let run = beginning.run.clone();
     let world = world(home, &run, site.site)?;
-    let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
-    let prepare::Standing { epoch, give_way } = prepare::stand(&world, &plan, last, &is_over, how.take_over).await;
+    let known = prepare::Known { run: &run, records: &records, is_over: &is_over };
+    let prepare::Standing { epoch, give_way, copy } = prepare::stand(&world, &plan, &known, how.take_over).await;
+    if let Some(fault) = copy {
+        return Err(fenced(&fault));
+    }
     let holder = holder(&world, &run, epoch);
     let mut journal = Journal::new(store, Arc::clone(&plan), &records, epoch, Arc::clone(&report))?;
     let by = format!("{}, pid {}", operator(), std::process::id());

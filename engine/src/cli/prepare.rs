@@ -6,12 +6,13 @@ use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
 use requorum_steps::crossing::crossing;
 use requorum_steps::transport::etcd;
+use requorum_steps::world::SeenFence;
 use requorum_steps::{Fault, FaultKind, HostName, Observation, RunId, Seat, World, catalog};
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
 use crate::plan::compiled::{Plan, Subject};
-use crate::run::record::{Event, Finding};
+use crate::run::record::{Event, Finding, Record};
 
 /// Returns the hosts on which a plan acts.
 #[must_use]
@@ -99,24 +100,45 @@ pub struct Standing {
     pub epoch: u64,
     /// The hosts whose fence gives way although the host does not know it.
     pub give_way: BTreeSet<HostName>,
+    /// A fence of this very run that its journal here knows nothing of: a copy of the state directory is at work, or was.
+    pub copy: Option<Fault>,
+}
+
+/// What the state directory here knows, against which fences are held.
+pub struct Known<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// What its journal says.
+    pub records: &'a [Record],
+    /// Says whether another run is over.
+    pub is_over: &'a dyn Fn(&RunId) -> bool,
+}
+
+impl Known<'_> {
+    /// Says whether a fence is one that this journal has raised. Taking a run up is durable before its fence is raised, and
+    /// the end of a run before its fence is lowered.
+    fn has_raised(&self, seen: &SeenFence) -> bool {
+        let taken_up = self.records.iter().any(|record| match &record.event {
+            Event::TakenUp { token, .. } => record.epoch == seen.holder.epoch && *token == seen.holder.token,
+            _ => false,
+        });
+        taken_up && !seen.finished
+    }
 }
 
 /// Looks at the fences before a run is taken up. A fence gives way if its run is over, also where only the state
-/// directory here knows that (`is_over`), or if another holder is pushed aside. A host that cannot be reached is met by the
-/// preflight.
-pub async fn stand(
-    world: &World,
-    plan: &Plan,
-    last: u64,
-    is_over: &dyn Fn(&RunId) -> bool,
-    take_over: bool,
-) -> Standing {
+/// directory here knows that, or if another holder is pushed aside. A host that cannot be reached is met by the preflight.
+pub async fn stand(world: &World, plan: &Plan, known: &Known<'_>, take_over: bool) -> Standing {
     let hosts = hosts_of(plan);
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
-    let mut standing = Standing { epoch: last, give_way: BTreeSet::new() };
+    let last = known.records.iter().map(|record| record.epoch).max().unwrap_or(0);
+    let mut standing = Standing { epoch: last, give_way: BTreeSet::new(), copy: None };
     for (host, seen) in hosts.iter().zip(seen) {
         let Ok(Some(seen)) = seen else { continue };
-        let unknowing = !seen.finished && (take_over || is_over(&seen.holder.run));
+        if seen.holder.run == *known.run && !take_over && !known.has_raised(&seen) {
+            standing.copy = Some(copied(&seen).on(host));
+        }
+        let unknowing = !seen.finished && (take_over || (known.is_over)(&seen.holder.run));
         if seen.finished || unknowing {
             standing.epoch = standing.epoch.max(seen.holder.epoch);
         }
@@ -126,6 +148,15 @@ pub async fn stand(
     }
     standing.epoch += 1;
     standing
+}
+
+/// The fault of a run that was taken up from a copy of its state directory: what was done since is not in the journal here.
+fn copied(seen: &SeenFence) -> Fault {
+    let how = if seen.finished { "and has finished it" } else { "and may be at work" };
+    Fault::new(FaultKind::Fenced, format!("a copy of this run's state directory has taken it up, {how}"))
+        .expected("a fence that this journal knows")
+        .seen(format!("epoch {}: {}", seen.holder.epoch, seen.holder.label))
+        .hint("go on with that copy; what it has done is not in the journal here, and would be done again")
 }
 
 /// Raises the fence on every host that can be reached. `Err`: another holder owns the cluster.
