@@ -185,16 +185,15 @@ impl Trial {
     /// Answers what a person is asked, by what is true. Says whether there was a question.
     fn answer(&self, id: &str, tally: &mut Tally) -> bool {
         let shown = self.json(&["runs", "show", id]);
-        for item in shown["items"].as_array().unwrap().iter().filter(|item| item["state"] == "needs you") {
-            let (step, key) = (item["step"].as_str().unwrap(), item["item"].as_str().unwrap());
-            let happened = self.count(step) > 0;
-            let verb = if happened { "skip" } else { "retry" };
-            let name = if key == "-" { step.to_owned() } else { format!("{step}@{key}") };
-            self.laptop.expect(0, &[verb, id, &name, "--reason", "its file was looked at"]);
-            *if happened { &mut tally.skipped } else { &mut tally.retried } += 1;
-            return true;
-        }
-        false
+        let asked = shown["items"].as_array().unwrap().iter().find(|item| item["state"] == "needs you");
+        let Some(item) = asked else { return false };
+        let (step, key) = (item["step"].as_str().unwrap(), item["item"].as_str().unwrap());
+        let happened = self.count(step) > 0;
+        let verb = if happened { "skip" } else { "retry" };
+        let name = if key == "-" { step.to_owned() } else { format!("{step}@{key}") };
+        self.laptop.expect(0, &[verb, id, &name, "--reason", "its file was looked at"]);
+        *if happened { &mut tally.skipped } else { &mut tally.retried } += 1;
+        true
     }
 
     fn every_effect_happened(&self) {
