@@ -1,6 +1,7 @@
-//! A restore that is killed half-way and resumed comes to the same end, whenever that was.
+//! A restore that is killed half-way and resumed comes to the same end, whenever that was; and two operators at once.
 #![allow(clippy::unwrap_used)]
 
+mod operators;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -71,8 +71,10 @@ impl Laptop {
     }
 
     /// Prepares requorum with these arguments, in an environment that holds nothing of the machine's but the search path.
+    /// `REQUORUM_TEST_BINARY` names another one than was built with the test, such as a release.
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_requorum"));
+        let program = std::env::var_os("REQUORUM_TEST_BINARY");
+        let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_requorum").into()));
         command
             .args(args)
             .env_clear()

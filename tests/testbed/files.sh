@@ -42,7 +42,9 @@ write_sshd_config() {
     if ((EUID == 0)) && [[ $(getent shadow root | cut -d: -f2) == '!'* ]]; then
         pam=yes
     fi
+    # A home of its own: the start-up files of the user's shell are none of the testbed's, and may take seconds.
     cat >"$config" <<CONF
+SetEnv HOME=$dir/$1
 ListenAddress 127.0.0.1
 Port $(port "$name" ssh)
 HostKey $dir/$name/ssh_host_key

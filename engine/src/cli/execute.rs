@@ -104,10 +104,13 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let run = beginning.run.clone();
     let given_up = kept.lost();
     let world = world(home, &run, kept.site.site.clone())?.with_redactor(Arc::clone(secrets.redactor()));
-    let last = records.iter().map(|record| record.epoch).max().unwrap_or(0);
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
     let hosts = prepare::fenced_hosts(&plan, world.site(), &given_up);
-    let standing = prepare::stand(&world, &hosts, last, &is_over, how.take_over).await;
+    let known = prepare::Known { run: &run, records: &records, is_over: &is_over };
+    let standing = prepare::stand(&world, &hosts, &known, how.take_over).await;
+    if let Some(fault) = &standing.copy {
+        return Err(fenced(fault));
+    }
     let epoch = standing.epoch;
     let holder = holder(&world, &run, epoch);
     let journal = Journal::new(store, kept.plans(), &records, epoch, Arc::clone(&report))?;

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
+use requorum_steps::crossing::crossing;
 use requorum_steps::redact::Given;
 use requorum_steps::transport::etcd;
+use requorum_steps::world::SeenFence;
 use requorum_steps::{Danger, Fault, FaultKind, HostName, Observation, RunId, Seat, Site, World, catalog};
 
 use crate::exec::context::Context;
 use crate::exec::look::{self, Spot};
 use crate::plan::compiled::{Plan, Step, Subject};
-use crate::run::record::{Event, Finding};
+use crate::run::record::{Event, Finding, Record};
 
 /// Returns the hosts on which a plan acts, without those that were given up.
 #[must_use]
@@ -119,20 +121,38 @@ pub struct Standing {
     pub give_way: BTreeSet<HostName>,
     /// The hosts whose fence could not be read. They are not waited for again.
     pub unseen: BTreeMap<HostName, Fault>,
+    /// A fence of this very run that its journal here knows nothing of: a copy of the state directory is at work, or was.
+    pub copy: Option<Fault>,
+}
+
+/// What the state directory here knows, against which fences are held.
+pub struct Known<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// What its journal says.
+    pub records: &'a [Record],
+    /// Says whether another run is over.
+    pub is_over: &'a dyn Fn(&RunId) -> bool,
+}
+
+impl Known<'_> {
+    /// Says whether a fence is one that this journal has raised. Taking a run up is durable before its fence is raised, and
+    /// the end of a run before its fence is lowered.
+    fn has_raised(&self, seen: &SeenFence) -> bool {
+        let taken_up = self.records.iter().any(|record| match &record.event {
+            Event::TakenUp { token, .. } => record.epoch == seen.holder.epoch && *token == seen.holder.token,
+            _ => false,
+        });
+        taken_up && !seen.finished
+    }
 }
 
 /// Looks at the fences before a run is taken up. A fence gives way if its run is over, also where only the state
-/// directory here knows that (`is_over`), or if another holder is pushed aside. A host that cannot be reached is met by the
-/// preflight.
-pub async fn stand(
-    world: &World,
-    hosts: &BTreeSet<HostName>,
-    last: u64,
-    is_over: &dyn Fn(&RunId) -> bool,
-    take_over: bool,
-) -> Standing {
+/// directory here knows that, or if another holder is pushed aside. A host that cannot be reached is met by the preflight.
+pub async fn stand(world: &World, hosts: &BTreeSet<HostName>, known: &Known<'_>, take_over: bool) -> Standing {
     let seen = join_all(hosts.iter().map(|host| world.see_fence(host))).await;
-    let mut standing = Standing { epoch: last, give_way: BTreeSet::new(), unseen: BTreeMap::new() };
+    let last = known.records.iter().map(|record| record.epoch).max().unwrap_or(0);
+    let mut standing = Standing { epoch: last, give_way: BTreeSet::new(), unseen: BTreeMap::new(), copy: None };
     for (host, seen) in hosts.iter().zip(seen) {
         let seen = match seen {
             Ok(Some(seen)) => seen,
@@ -142,7 +162,10 @@ pub async fn stand(
                 continue;
             }
         };
-        let unknowing = !seen.finished && (take_over || is_over(&seen.holder.run));
+        if seen.holder.run == *known.run && !take_over && !known.has_raised(&seen) {
+            standing.copy = Some(copied(&seen).on(host));
+        }
+        let unknowing = !seen.finished && (take_over || (known.is_over)(&seen.holder.run));
         if seen.finished || unknowing {
             standing.epoch = standing.epoch.max(seen.holder.epoch);
         }
@@ -152,6 +175,15 @@ pub async fn stand(
     }
     standing.epoch += 1;
     standing
+}
+
+/// The fault of a run that was taken up from a copy of its state directory: what was done since is not in the journal here.
+fn copied(seen: &SeenFence) -> Fault {
+    let how = if seen.finished { "and has finished it" } else { "and may be at work" };
+    Fault::new(FaultKind::Fenced, format!("a copy of this run's state directory has taken it up, {how}"))
+        .expected("a fence that this journal knows")
+        .seen(format!("epoch {}: {}", seen.holder.epoch, seen.holder.label))
+        .hint("go on with that copy; what it has done is not in the journal here, and would be done again")
 }
 
 /// Says on which hosts an unfinished run holds the cluster, one line each. A host that cannot be reached is met by the preflight.
@@ -170,10 +202,12 @@ pub async fn raise_fences(
     standing: &Standing,
 ) -> Result<Vec<Event>, Fault> {
     let raised = join_all(hosts.iter().map(|host| async move {
+        crossing(|| format!("before raising the fence on {host}"));
         let outcome = match standing.unseen.get(host) {
             Some(fault) => Err(fault.clone()),
             None => context.world.raise_fence(host, &context.holder, standing.give_way.contains(host)).await,
         };
+        crossing(|| format!("after raising the fence on {host}"));
         (host.clone(), outcome)
     }))
     .await;
@@ -193,7 +227,13 @@ pub async fn raise_fences(
 
 /// Lowers the fences of a run that is over, and says which it could not. A host that cannot be reached keeps its fence.
 pub async fn lower_fences(world: &World, hosts: &BTreeSet<HostName>, holder: &Holder) -> Vec<String> {
-    let lowered = join_all(hosts.iter().map(|host| world.lower_fence(host, holder))).await;
+    let lowered = join_all(hosts.iter().map(|host| async move {
+        crossing(|| format!("before lowering the fence on {host}"));
+        let outcome = world.lower_fence(host, holder).await;
+        crossing(|| format!("after lowering the fence on {host}"));
+        outcome
+    }))
+    .await;
     let failed = hosts.iter().zip(lowered).filter_map(|(host, outcome)| Some((host, outcome.or_else(not_ours).err()?)));
     failed.map(|(host, fault)| format!("the fence on {host} could not be lowered: {fault}")).collect()
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use jiff::tz::TimeZone;
 use requorum_state::{SledStore, Store};
+use requorum_steps::crossing::crossing;
 use requorum_steps::{Danger, RunId, catalog};
 
 use super::error::{CommandError, Exit};
@@ -178,9 +179,13 @@ fn begin(
     site: &ReadSite,
     (parallel, revert): (usize, bool),
 ) -> Result<(Arc<dyn Store>, Beginning, Record), CommandError> {
+    let at = |place: &str| crossing(|| format!("{place} began"));
+    at("before store");
     let store = SledStore::create(&home.run(id))?;
+    at("after store");
     let plan_blob = store.put_blob(&load::json(plan)?)?;
     let site_blob = store.put_blob(&load::json(site)?)?;
+    at("after blobs");
     let beginning = Beginning {
         format: FORMAT,
         run: id.clone(),
@@ -198,6 +203,8 @@ fn begin(
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
     store.append(&journal::line(&record)?)?;
+    at("before barrier");
     store.barrier()?;
+    at("after barrier");
     Ok((Arc::new(store), beginning, record))
 }

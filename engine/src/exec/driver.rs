@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{BoxFuture, join_all};
+use requorum_steps::crossing::crossing;
 use requorum_steps::{Fault, FaultKind};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -367,8 +368,12 @@ impl Driver {
                 return Ok(true);
             };
             let overridden = matches!(event, Event::Overridden { .. }).then(|| event.item().cloned()).flatten();
+            crossing(|| format!("before taking {}", event.name()));
             match self.journal.commit(vec![event]) {
-                Ok(()) => self.setting.inbox.taken(&path),
+                Ok(()) => {
+                    crossing(|| "before emptying the inbox".to_owned());
+                    self.setting.inbox.taken(&path);
+                }
                 Err(JournalError::State(error)) => {
                     self.setting.inbox.refuse(&path, &error.refusal());
                     continue;

@@ -13,6 +13,7 @@ use super::etcd_members::{Members, ask, find};
 use crate::action::{Action, Preview, Probe};
 use crate::args::{self, Arg, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
+use crate::crossing::crossing;
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
 use crate::site::Host;
@@ -121,7 +122,8 @@ impl Action for Save {
         let attempt = writer.attempt();
         let part = beside(&self.path, &format!("requorum-{}-{}.part", attempt.run, attempt.step))?;
         refuse_if_full(&part, &status)?;
-        let saved = self.save(&etcd, &part).await;
+        let at = |place: &str| crossing(|| format!("{place} {}", attempt.directory()));
+        let saved = self.save(&etcd, &part, at).await;
         if saved.is_err() {
             // The name is this step's own. What cannot be removed now is removed by the next attempt.
             let _ = fs::remove_file(&part).await;
@@ -156,11 +158,12 @@ impl Save {
     }
 
     /// Streams the snapshot to its temporary file, verifies it, and gives it its name.
-    async fn save(&self, etcd: &EtcdReader<'_>, part: &Path) -> Result<SnapshotFacts, Fault> {
+    async fn save(&self, etcd: &EtcdReader<'_>, part: &Path, at: impl Fn(&str) + Send) -> Result<SnapshotFacts, Fault> {
         let mut file = create(part).await?;
         let mut stream = etcd.snapshot().await?;
         while let Some(piece) = stream.next().await? {
             file.write_all(&piece).await.map_err(|error| disk(part, "written", &error))?;
+            at("while streaming");
         }
         file.flush().await.map_err(|error| disk(part, "written", &error))?;
         file.sync_all().await.map_err(|error| disk(part, "synced", &error))?;
@@ -172,6 +175,7 @@ impl Save {
         if !facts.has_trailer {
             return Err(Fault::failed(format!("the snapshot that {} sent ended before its hash", etcd.url())));
         }
+        at("before putting in place");
         match renameat_with(CWD, part, CWD, &self.path, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // Some network file systems do not have the flag; a link does not replace either.
@@ -182,6 +186,7 @@ impl Save {
             }
             Err(error) => return Err(disk(&self.path, "named", &error.into())),
         }
+        at("after putting in place");
         let directory = directory(&self.path);
         let synced = async { File::open(directory).await?.sync_all().await };
         synced.await.map_err(|error| disk(directory, "synced", &error))?;

@@ -4,6 +4,7 @@
 //! as the transfer; the checksum over the whole says at the end whether the file changed meanwhile.
 
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -18,9 +19,10 @@ use crate::action::{Action, Preview, Probe};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::capsule::capped::CAP;
 use crate::catalog::{Field, Kind, Make, Seat};
+use crate::crossing::crossing;
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
-use crate::name::HostName;
+use crate::name::{AttemptId, HostName};
 use crate::world::{Reader, Script, Stdin, Writer};
 
 /// `file.fetch`
@@ -100,8 +102,29 @@ async fn source(reader: &Reader<'_>, path: &str) -> Result<Content, Fault> {
     Ok(content)
 }
 
+/// Names what is one item's own: no other item of the run has the name, and each of its attempts has the same.
+fn tag_of_item(attempt: &AttemptId) -> String {
+    format!("{}-{}", shell::tag(attempt), attempt.item)
+}
+
+/// Makes the file that one item reads into, in place of one that an attempt left which was cut off.
+fn make_part(directory: &Path, attempt: &AttemptId) -> std::io::Result<NamedTempFile> {
+    let name = format!(".requorum-{}.part", tag_of_item(attempt));
+    match std::fs::remove_file(directory.join(&name)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    tempfile::Builder::new().prefix(&name).rand_bytes(0).tempfile_in(directory)
+}
+
 /// Reads a file of a host into a new file in a directory of this machine, synced and of the checksum that the host gave.
-async fn pull(reader: &Reader<'_>, path: &str, wanted: &Content, directory: &Path) -> Result<NamedTempFile, Fault> {
+async fn pull(
+    reader: &Reader<'_>,
+    path: &str,
+    wanted: &Content,
+    directory: &Path,
+    attempt: &AttemptId,
+) -> Result<NamedTempFile, Fault> {
     let host = &reader.host()?.name;
     let local = |error: std::io::Error| {
         Fault::failed("the file cannot be written on this machine")
@@ -109,7 +132,7 @@ async fn pull(reader: &Reader<'_>, path: &str, wanted: &Content, directory: &Pat
             .seen(error.to_string())
             .hint("look for a full disk and for the rights on the directory")
     };
-    let mut file = tempfile::Builder::new().prefix(".requorum-").tempfile_in(directory).map_err(local)?;
+    let mut file = make_part(directory, attempt).map_err(local)?;
     let mut hasher = Sha256::new();
     let mut read = 0;
     while read < wanted.size {
@@ -202,9 +225,8 @@ impl Action for Fetch {
                 return Ok(self.result(&content, None));
             }
             // Several hosts may fetch to one place by mistake; each gets a name of its own.
-            let tag = format!("{}-{}", shell::tag(writer.attempt()), writer.attempt().item);
-            let name = PathBuf::from(format!("{}.requorum-{tag}", self.to.display()));
-            if !self.replace || name.symlink_metadata().is_ok() {
+            let name = PathBuf::from(format!("{}.requorum-{}", self.to.display(), tag_of_item(writer.attempt())));
+            if !self.replace || is_taken(&name, &self.to) {
                 return Err(Fault::refused(format!("a different file is at {} of this machine", self.to.display()))
                     .expected(format!("SHA-256 {}, or nothing", content.sha256))
                     .seen(format!("SHA-256 {here}"))
@@ -212,14 +234,18 @@ impl Action for Fetch {
             }
             aside = Some(name);
         }
-        let file = pull(&reader, &self.path, &content, self.directory()).await?;
+        let file = pull(&reader, &self.path, &content, self.directory(), writer.attempt()).await?;
         let place = |error: std::io::Error| {
             Fault::failed(format!("{} cannot be put in place", self.to.display())).seen(error.to_string())
         };
+        let at = |place: &str| crossing(|| format!("{place} {}", writer.attempt().directory()));
+        at("before putting in place");
         if let Some(aside) = &aside {
-            std::fs::hard_link(&self.to, aside).map_err(place)?;
+            set_aside(&self.to, aside).map_err(place)?;
         }
+        at("after setting aside");
         file.persist(&self.to).map_err(|error| place(error.error))?;
+        at("after putting in place");
         std::fs::File::open(self.directory()).and_then(|directory| directory.sync_all()).map_err(place)?;
         Ok(self.result(&content, aside.as_deref()))
     }
@@ -227,6 +253,22 @@ impl Action for Fetch {
     fn undo(&self, _: &Value) -> Option<(&'static str, Value)> {
         Some(shell::nothing_to_undo())
     }
+}
+
+/// Says whether a name for what is set aside is in use: by anything but the file itself, to which an attempt that was cut off
+/// has given this second name.
+fn is_taken(name: &Path, file: &Path) -> bool {
+    name.symlink_metadata().is_ok() && !is_same(name, file)
+}
+
+/// Gives a file a second name, which it may have already.
+fn set_aside(file: &Path, name: &Path) -> std::io::Result<()> {
+    if is_same(name, file) { Ok(()) } else { std::fs::hard_link(file, name) }
+}
+
+fn is_same(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()));
+    inode(one).is_some_and(|found| Some(found) == inode(other))
 }
 
 pub(super) struct Relay {
@@ -269,7 +311,7 @@ impl Action for Relay {
         std::fs::create_dir_all(directory).map_err(|error| {
             Fault::failed(format!("the directory {} cannot be made", directory.display())).seen(error.to_string())
         })?;
-        let file = pull(&from, &self.src, &content, directory).await?;
+        let file = pull(&from, &self.src, &content, directory, writer.attempt()).await?;
         self.target.put(writer, &content.sha256, Stdin::File(file.path().to_owned())).await
     }
 

@@ -44,10 +44,13 @@ impl Sshd {
     pub fn up(&mut self) {
         let config = format!(
             "Port {}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nPermitRootLogin yes\n\
-             StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel ERROR\n",
+             StrictModes no\nUsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nLogLevel ERROR\n\
+             SetEnv HOME={}\n",
             self.port,
             self.path("host").display(),
-            self.path("authorized_keys").display()
+            self.path("authorized_keys").display(),
+            // The start-up files of the user's shell are none of the test's.
+            self.directory.path().display()
         );
         fs::write(self.path("sshd_config"), config).unwrap();
         let log = fs::File::create(self.path("log")).unwrap();
