@@ -313,6 +313,18 @@ pipe() {
     rm -f "$1.pipe"
 }
 
+# Starts what keeps the stream $1, read from descriptor $2: sets `keeper` and `feeder`. The pipe between the two is open at both
+# ends before either begins: if the wrapper is killed in between, the one that is there comes to an end, and waits for nobody.
+# (`exec` closes descriptors for good; a redirection of a function or group would keep a copy of them.)
+start_keeping() {
+    mkfifo "$1.kept"
+    exec 3<>"$1.kept" 8<"$1.kept" >"$1.kept" 3>&-
+    rm -f "$1.kept"
+    (exec <&8 >/dev/null 4<&- 5>&- 6<&- 7>&- 8<&- 9>&- && keep "$1") & keeper=$!
+    (exec <&"$2" 4<&- 5>&- 6<&- 7>&- 8<&- 9>&- && exec cat) & feeder=$!
+    exec >/dev/null 8<&-
+}
+
 wrap() {
     parent=$1 dir=$2 spool=$3
     shift 3
@@ -322,20 +334,18 @@ wrap() {
     exec >/dev/null
     pipe out 4 5
     pipe err 6 7
-    mkfifo out.kept err.kept
     trap '' TERM # what keeps the output outlives a TERM to the session
-    # (`exec` closes descriptors for good; a redirection of a function or group would keep a copy of them.)
-    (exec 4<&- 5>&- 6<&- 7>&- 9>&- && keep out <out.kept) & out=$!
-    (exec 4<&- 5>&- 6<&- 7>&- 9>&- && keep err <err.kept) & err=$!
-    (exec 5>&- 7>&- 9>&- && exec cat <&4 >out.kept) & out_cat=$!
-    (exec 5>&- 7>&- 9>&- && exec cat <&6 >err.kept) & err_cat=$!
+    start_keeping out 4
+    out=$keeper out_cat=$feeder
+    start_keeping err 6
+    err=$keeper err_cat=$feeder
     trap : TERM
     echo "$out $err $out_cat $err_cat" >helpers
     run_command "$@"
     status=$?
     exec 5>&- 7>&-
     drain || exit # on a full disk no outcome is better than one with a part of the output
-    rm -f out.kept err.kept helpers
+    rm -f helpers
     tidy "$dir"
     printf '%s\n' "$status" >status.tmp && sync out.head out.tail err.head err.tail status.tmp &&
         mv status.tmp status && sync .
