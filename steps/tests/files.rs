@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use requorum_steps::capsule::Holder;
 use requorum_steps::{
-    Action, AttemptId, Check, Fault, FaultKind, HostName, ItemKey, Make, Probe, RunId, StepId, World, catalog,
+    Action, AttemptId, Check, Fault, FaultKind, HostName, ItemKey, Make, Probe, RunId, StepId, Undo, World, catalog,
 };
 use serde_json::{Value, json};
 use support::sshd::Sshd;
@@ -66,8 +66,10 @@ async fn done(world: &World, step: &str, action: &dyn Action) -> Value {
 
 /// Takes a result back.
 async fn undone(world: &World, step: &str, action_done: &dyn Action, result: &Value) {
-    let (kind, args) = action_done.undo(result).unwrap();
-    act(world, step, &*action(kind, args)).await.unwrap();
+    let Undo::By(acts) = action_done.undo(&Value::Null, Some(result)) else { panic!("{step} cannot be taken back") };
+    for (kind, args) in acts {
+        act(world, step, &*action(kind, args)).await.unwrap();
+    }
 }
 
 /// A file of some MiB that are no whole number of pieces.
