@@ -5,6 +5,7 @@
 mod support;
 
 mod decisions;
+mod rollback;
 mod running;
 mod secrets;
 mod statics;

@@ -7,4 +7,5 @@ mod support;
 mod holders;
 mod refusals;
 mod restore;
+mod rollback;
 mod snapshot;

@@ -18,7 +18,7 @@ use super::error::{CommandError, Exit, chain};
 use super::home::{Home, KeptSite};
 use super::options::{Global, operator};
 use super::prepare;
-use crate::exec::context::Context;
+use crate::exec::context::{Context, Errand};
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
 use crate::exec::give_up::stop_what_runs;
 use crate::exec::inbox::Inbox;
@@ -77,7 +77,7 @@ pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(),
     outcome
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -108,7 +108,8 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let by = format!("{}, pid {}", operator(), std::process::id());
     journal.commit(vec![Event::TakenUp { by, token: holder.token.clone(), reason: how.reason.clone() }])?;
     let base = base_scope(&plan, &site.value, &run, &records);
-    let context = Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base });
+    let context =
+        Arc::new(Context { plan, world, holder, secrets, report: Arc::clone(&report), base, errand: Errand::CarryOut });
     let mut stops = signals::listen()?;
 
     let finish = Finish { global, run: &run };
@@ -170,7 +171,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     outcome
 }
 
-async fn lower(context: &Context) {
+pub(super) async fn lower(context: &Context) {
     for complaint in prepare::lower_fences(&context.world, &context.plan, &context.holder).await {
         context.report.say(&complaint);
     }
@@ -233,7 +234,7 @@ fn decisions(how: &How, state: &RunState) -> Vec<Event> {
     events
 }
 
-fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
+pub(super) fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
     let supervisor = std::env::current_exe()?;
     let settings = Settings {
         local_capsules: home.run(run).join("capsules"),
@@ -245,7 +246,7 @@ fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, 
 }
 
 /// Makes the holder of this process.
-fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
+pub(super) fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
     let label = format!("{}, pid {}, run {run}", operator(), std::process::id());
     Holder {
         cluster: world.site().cluster.clone(),
@@ -256,7 +257,7 @@ fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
     }
 }
 
-fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
+pub(super) fn base_scope(plan: &Plan, site: &serde_json::Value, run: &RunId, records: &[Record]) -> Scope {
     let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
     let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
     Scope::default().inputs(&plan.inputs).vars(&plan.vars).site(site).run(&run)
@@ -316,14 +317,14 @@ fn word(ending: Ending) -> &'static str {
     }
 }
 
-fn stopped(stop: Stop) -> CommandError {
+pub(super) fn stopped(stop: Stop) -> CommandError {
     CommandError::reported(match stop {
         Stop::Interrupt => Exit::Interrupted,
         Stop::Terminate => Exit::Terminated,
     })
 }
 
-fn fenced(fault: &requorum_steps::Fault) -> CommandError {
+pub(super) fn fenced(fault: &requorum_steps::Fault) -> CommandError {
     let mut text = String::new();
     summary::fault_block(&mut text, "the cluster is held by another operator", fault);
     eprint!("{text}");

@@ -1,6 +1,8 @@
 //! The command line: one file for each command. Only this module and `report` print.
 
 pub mod check;
+pub mod commit;
+pub mod confirm;
 pub mod decide;
 pub mod error;
 pub mod execute;
@@ -13,8 +15,10 @@ pub mod plans;
 pub mod prepare;
 pub mod reference;
 pub mod resume;
+pub mod rollback;
 pub mod run;
 pub mod runs;
+mod settle;
 
 use std::process::ExitCode;
 
@@ -48,6 +52,8 @@ enum Command {
     Graph(graph::Graph),
     Run(run::Run),
     Resume(resume::Resume),
+    Rollback(rollback::Rollback),
+    Commit(commit::Commit),
     Runs(runs::Runs),
     /// Answers a gate with yes
     Approve(decide::About),
@@ -82,6 +88,8 @@ impl Command {
             Self::Graph(command) => command.run(global),
             Self::Run(command) => command.run(global),
             Self::Resume(command) => command.run(global),
+            Self::Rollback(command) => command.run(global),
+            Self::Commit(command) => command.run(global),
             Self::Runs(command) => command.run(global),
             Self::Approve(about) => about.run(global, What::Approve),
             Self::Reject(about) => about.run(global, What::Reject),

@@ -1,6 +1,6 @@
 //! `requorum run`
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use requorum_state::{SledStore, Store};
 use requorum_steps::{Danger, RunId, catalog};
 
+use super::confirm::Confirm;
 use super::error::{CommandError, Exit};
 use super::execute::{Execution, How, execute};
 use super::home::{Home, KeptSite};
@@ -32,13 +33,8 @@ pub struct Run {
     #[command(flatten)]
     inputs: Inputs,
 
-    /// Confirms without asking
-    #[arg(long, conflicts_with = "confirm")]
-    yes: bool,
-
-    /// Confirms by naming the cluster that is meant
-    #[arg(long, value_name = "CLUSTER")]
-    confirm: Option<String>,
+    #[command(flatten)]
+    confirm: Confirm,
 
     /// Lets a plan take a working cluster back in time
     #[arg(long)]
@@ -71,15 +67,22 @@ impl Run {
         let Some(site) = site else {
             return Err(CommandError::new(Exit::Usage, "a run needs a site").hint("give one with -i SITE"));
         };
-        self.confirm(&plan, &site.cluster)?;
+        let danger = plan.danger();
+        if danger > Danger::Safe {
+            let what = format!("plan `{}` is {danger} for cluster `{}`", plan.name, site.cluster);
+            self.confirm.of(&site.cluster, &what, || dangers(&plan))?;
+        } else {
+            self.confirm.names(&site.cluster)?;
+        }
 
         let home = Home::open(global.state_dir.as_deref())?;
         let id = new_run_id()?;
         let lock = home.lock(&site.cluster, &format!("{}, run {id}", operator()))?;
-        refuse_a_second_run(&home, &site.cluster, global)?;
+        refuse_a_second_run(&home, &site.cluster, global, None)?;
         let parallel = usize::from(self.parallel);
         let kept = KeptSite { site, value: site_value };
-        let (store, beginning, record) = begin(&home, &id, &plan, &kept, (parallel, self.revert))?;
+        let start = Start { parallel, revert: self.revert, rolls_back: None };
+        let (store, beginning, record) = begin(&home, &id, &plan, &kept, start)?;
         let how = How {
             parallel,
             budget: self.pace.budget,
@@ -93,53 +96,39 @@ impl Run {
         drop(lock);
         outcome
     }
+}
 
-    /// Makes sure that the operator means this cluster, where a working cluster would notice the plan.
-    fn confirm(&self, plan: &Plan, cluster: &str) -> Result<(), CommandError> {
-        if let Some(named) = &self.confirm {
-            if named == cluster {
-                return Ok(());
-            }
-            let message = format!("--confirm names `{named}`, but the site is cluster `{cluster}`");
-            return Err(CommandError::new(Exit::Unconfirmed, message).hint("is this the right site file?"));
-        }
-        let danger = plan.steps.iter().map(|step| step.danger).max().unwrap_or(Danger::Safe);
-        if self.yes || danger == Danger::Safe {
-            return Ok(());
-        }
-        let message = format!("plan `{}` is {danger} for cluster `{cluster}`, and nobody has confirmed it", plan.name);
-        if !std::io::stdin().is_terminal() {
-            return Err(
-                CommandError::new(Exit::Unconfirmed, message).hint(format!("give --confirm {cluster}, or --yes"))
-            );
-        }
-        eprintln!("{}: {}\n", plan.name, plan.title);
-        for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {
-            let title = if step.title.is_empty() { &step.kind } else { &step.title };
-            let undo = catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty()) || step.undo.is_some();
-            let back = if undo { "" } else { ", cannot be taken back" };
-            eprintln!("  {:<24} {} ({}{back})", step.id.as_str(), title, step.danger);
-        }
-        eprint!("\ntype the name of the cluster ({cluster}) to go on: ");
-        // A terminal that cannot be written to will not answer either.
-        let _ = std::io::stderr().flush();
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        if line.trim() == cluster { Ok(()) } else { Err(CommandError::new(Exit::Unconfirmed, "not confirmed")) }
+/// Lists the steps that a working cluster would notice.
+fn dangers(plan: &Plan) -> String {
+    let mut text = format!("{}: {}\n\n", plan.name, plan.title);
+    for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {
+        let title = if step.title.is_empty() { &step.kind } else { &step.title };
+        let undo = catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty()) || step.undo.is_some();
+        let back = if undo { "" } else { ", cannot be taken back" };
+        let _ = writeln!(text, "  {:<24} {} ({}{back})", step.id.as_str(), title, step.danger);
     }
+    text
 }
 
 /// Makes a run id that sorts by time.
-fn new_run_id() -> Result<RunId, CommandError> {
+pub(super) fn new_run_id() -> Result<RunId, CommandError> {
     let time = clock::now().to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S");
     let text = format!("{time}-{:04x}", rand::random::<u16>());
     RunId::new(text).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))
 }
 
-/// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
-fn refuse_a_second_run(home: &Home, cluster: &str, global: &Global) -> Result<(), CommandError> {
+/// Refuses a run while another of the same cluster is unfinished, other than the one that it takes back: the two would work
+/// against each other.
+pub(super) fn refuse_a_second_run(
+    home: &Home,
+    cluster: &str,
+    global: &Global,
+    taken_back: Option<&RunId>,
+) -> Result<(), CommandError> {
     let unfinished = home.glance_all()?.into_iter().find(|glance| {
-        glance.is_unfinished() && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
+        glance.is_unfinished()
+            && Some(&glance.id) != taken_back
+            && glance.beginning().is_some_and(|beginning| beginning.cluster == cluster)
     });
     let Some(glance) = unfinished else { return Ok(()) };
     let plan = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
@@ -150,13 +139,23 @@ fn refuse_a_second_run(home: &Home, cluster: &str, global: &Global) -> Result<()
         .hint(format!("or give it up: {program} runs abort {} --reason TEXT", glance.id)))
 }
 
+/// How a run begins.
+pub(super) struct Start {
+    /// How many items may run at once.
+    pub parallel: usize,
+    /// Whether a working cluster may be taken back in time.
+    pub revert: bool,
+    /// The run that it takes back.
+    pub rolls_back: Option<RunId>,
+}
+
 /// Makes the run's directory and its first record.
-fn begin(
+pub(super) fn begin(
     home: &Home,
     id: &RunId,
     plan: &Plan,
     site: &KeptSite,
-    (parallel, revert): (usize, bool),
+    start: Start,
 ) -> Result<(Arc<dyn Store>, Beginning, Record), CommandError> {
     let unreadable = |error: serde_json::Error| CommandError::new(Exit::Internal, error.to_string());
     let store = SledStore::create(&home.run(id))?;
@@ -173,9 +172,9 @@ fn begin(
         plan_blob,
         site_blob,
         steps: plan.steps.iter().map(|step| (step.id.clone(), step.items.as_ref().map_or(0, Vec::len))).collect(),
-        parallel,
-        revert,
-        rolls_back: None,
+        parallel: start.parallel,
+        revert: start.revert,
+        rolls_back: start.rolls_back,
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
     store.append(&journal::line(&record)?)?;

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
-use super::context::{self, Context, Entry};
+use super::context::{self, Context, Entry, Errand};
 use super::look::{self, Spot};
 use crate::plan::template;
 use crate::report::phrase;
@@ -187,7 +187,8 @@ impl Work<'_> {
     /// Records what an attempt came to, and says whether another follows.
     async fn goes_on(&self, action: &dyn Action, number: u32, ended: Attempted) -> Result<bool, Stopping> {
         let effect = self.entry.step.effect;
-        let left = number < self.entry.step.retry.attempts && effect < Effect::Once;
+        let left =
+            self.context.errand == Errand::CarryOut && number < self.entry.step.retry.attempts && effect < Effect::Once;
         match ended {
             Attempted::Settled => Ok(false),
             Attempted::Unverified => Ok(left && effect < Effect::Probed),
@@ -317,24 +318,17 @@ impl Work<'_> {
 
     /// Asks the author's probe, else the kind's.
     pub async fn probe(&self, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
-        let Some(check) = &self.entry.step.probe else {
-            return action.probe(&self.context.world.reader(self.entry.host()), before).await;
-        };
-        let findings = look::look(self.context, check, &self.spot()).await;
-        let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
-        if findings.iter().any(|finding| finding.outcome.is_err()) {
-            return Ok(Probe::Unknown { evidence });
-        }
-        if findings.iter().all(|finding| finding.holds) {
-            return Ok(Probe::Yes { result: Value::Null, evidence });
-        }
-        Ok(Probe::No { evidence })
+        look::probe(self.context, self.entry, action, before).await
     }
 
     /// Records that it acted, and verifies it.
     pub(super) async fn acted(&self, attempt: u32, result: Value) -> Result<bool, Stopping> {
         self.commit(Event::Acted { id: self.entry.id.clone(), attempt, result: result.clone() }).await?;
-        self.verify(&result).await
+        match self.context.errand {
+            Errand::CarryOut => self.verify(&result).await,
+            // What is taken back need not be as it should be.
+            Errand::Settle => Ok(true),
+        }
     }
 
     /// Verifies what has acted, and computes its outputs. Says whether all is as it should be.
@@ -396,7 +390,7 @@ impl Work<'_> {
     }
 
     pub(super) fn spot(&self) -> Spot<'_> {
-        Spot { id: Some(&self.entry.id), host: self.entry.host(), scope: &self.entry.scope }
+        Spot::of(self.entry)
     }
 }
 

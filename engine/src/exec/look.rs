@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use requorum_steps::{Fault, HostName, Observation, Seat};
+use requorum_steps::{Action, Fault, HostName, Observation, Probe, Seat};
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::context::{self, Context};
+use super::context::{self, Context, Entry};
 use crate::plan::compiled::{CheckUse, Subject};
 use crate::plan::template::{self, Scope};
+use crate::report::phrase;
 use crate::run::record::{Finding, ItemId};
 
 /// The bound for one look of a check, beyond the bounds of the calls that it makes.
@@ -23,6 +24,30 @@ pub struct Spot<'a> {
     pub host: Option<&'a HostName>,
     /// What templates see.
     pub scope: &'a Scope,
+}
+
+impl<'a> Spot<'a> {
+    /// Returns the place of an item.
+    #[must_use]
+    pub fn of(entry: &'a Entry) -> Self {
+        Self { id: Some(&entry.id), host: entry.host(), scope: &entry.scope }
+    }
+}
+
+/// Asks whether an item's effect happened: the author's probe, else the kind's.
+pub async fn probe(context: &Context, entry: &Entry, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
+    let Some(check) = &entry.step.probe else {
+        return action.probe(&context.world.reader(entry.host()), before).await;
+    };
+    let findings = look(context, check, &Spot::of(entry)).await;
+    let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
+    if findings.iter().any(|finding| finding.outcome.is_err()) {
+        return Ok(Probe::Unknown { evidence });
+    }
+    if findings.iter().all(|finding| finding.holds) {
+        return Ok(Probe::Yes { result: Value::Null, evidence });
+    }
+    Ok(Probe::No { evidence })
 }
 
 /// Looks at checks, all at once, each until it holds or its `within` is over. One finding for each, for each host.

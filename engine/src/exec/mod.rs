@@ -12,3 +12,4 @@ pub mod look;
 pub mod reconcile;
 pub mod secrets;
 pub mod signals;
+pub mod undo;

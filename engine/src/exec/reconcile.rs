@@ -4,7 +4,7 @@ use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
 use super::attempt::{Attempted, Stopping, Work};
-use super::context;
+use super::context::{self, Errand};
 use crate::report::phrase;
 use crate::run::decide::{judge_capsule, judge_probe};
 use crate::run::record::{Event, Verdict};
@@ -27,6 +27,10 @@ impl Work<'_> {
             Err(fault) => return self.unseen(fault).await,
         };
         match kind.make {
+            Make::Builtin(_) if self.context.errand == Errand::Settle => {
+                self.decided(Verdict::Withdraw, "it only waits or looks".to_owned()).await?;
+                return Ok(Reconciled::Decided);
+            }
             Make::Builtin(Builtin::WaitFor) => return self.go_on_waiting().await.map(|()| Reconciled::Decided),
             Make::Builtin(_) => {
                 self.decided(Verdict::Repeat, "it only waits or looks".to_owned()).await?;
@@ -42,13 +46,25 @@ impl Work<'_> {
         let mut cut_off = "";
         if action.contained() {
             let attempt = self.context.attempt(&self.entry.id, number);
-            let seen = match self.context.world.capsule_state(self.entry.host(), &attempt).await {
+            let world = &self.context.world;
+            let seen = match self.context.errand {
+                Errand::CarryOut => world.capsule_state(self.entry.host(), &attempt).await,
+                Errand::Settle => world.call_off(self.entry.host(), &attempt).await,
+            };
+            let seen = match seen {
                 Ok(seen) => seen,
                 Err(fault) => return self.unseen(fault).await,
             };
-            if let Some((verdict, evidence)) = judge_capsule(&seen) {
-                self.decided(verdict, evidence).await?;
-                return self.finish(action.as_ref()).await;
+            match judge_capsule(&seen) {
+                Some((Verdict::Launch, evidence)) if self.context.errand == Errand::Settle => {
+                    self.decided(Verdict::Withdraw, evidence).await?;
+                    return Ok(Reconciled::Decided);
+                }
+                Some((verdict, evidence)) => {
+                    self.decided(verdict, evidence).await?;
+                    return self.finish(action.as_ref()).await;
+                }
+                None => {}
             }
             cut_off = phrase::cut_off(&seen);
         }

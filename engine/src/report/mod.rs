@@ -5,6 +5,7 @@ pub mod lines;
 pub mod live;
 pub mod phrase;
 pub mod summary;
+pub mod way;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// The version of the persisted form of records.
 ///
 /// - 1: the first.
-/// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed.
+/// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed; attempts withdrawn.
 pub const FORMAT: u32 = 2;
 
 /// One record: the envelope and what happened.
@@ -89,6 +89,8 @@ pub enum Verdict {
     Repeat,
     /// A person must decide.
     Ask,
+    /// It never began, and will not: the run is about to be rolled back, so nothing more begins.
+    Withdraw,
 }
 
 /// How the part of a run that one process carried out ended.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod format;
+mod rollback;
 mod simulator;
 mod table;
 mod whole;
@@ -46,9 +47,9 @@ pub fn step(id: &str, needs: &[&str], items: usize) -> Step {
 
 fn item(n: usize, of: usize) -> Item {
     if of == 1 {
-        return Item { key: ItemKey::single(), subject: Subject::None };
+        return Item { key: ItemKey::single(), subject: Subject::None, args: None };
     }
-    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n)) }
+    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n)), args: None }
 }
 
 pub fn plan(steps: Vec<Step>) -> Arc<Plan> {
