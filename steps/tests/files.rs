@@ -64,9 +64,9 @@ async fn done(world: &World, step: &str, action: &dyn Action) -> Value {
     result
 }
 
-/// Takes a result back.
-async fn undone(world: &World, step: &str, action_done: &dyn Action, result: &Value) {
-    let Undo::By(acts) = action_done.undo(&Value::Null, Some(result)) else { panic!("{step} cannot be taken back") };
+/// Takes a result back, given what there was before.
+async fn undone(world: &World, step: &str, action_done: &dyn Action, before: &Value, result: &Value) {
+    let Undo::By(acts) = action_done.undo(before, Some(result)) else { panic!("{step} cannot be taken back") };
     for (kind, args) in acts {
         act(world, step, &*action(kind, args)).await.unwrap();
     }
@@ -143,10 +143,10 @@ async fn what_a_run_does_to_files_can_be_taken_back() {
     let unpacked = done(&world, "unpack", &*unpack).await;
     assert_eq!(text(&data.join("db")), "new");
 
-    undone(&world, "undo-unpack", &*unpack, &unpacked).await;
-    undone(&world, "undo-aside", &*aside, &moved).await;
-    undone(&world, "undo-write", &*write, &written).await;
-    undone(&world, "undo-line", &*line, &set).await;
+    undone(&world, "undo-unpack", &*unpack, &Value::Null, &unpacked).await;
+    undone(&world, "undo-aside", &*aside, &Value::Null, &moved).await;
+    undone(&world, "undo-write", &*write, &Value::Null, &written).await;
+    undone(&world, "undo-line", &*line, &Value::Null, &set).await;
     assert_eq!((text(&conf).as_str(), text(&data.join("db")).as_str()), ("ETCD_NAME=a", "old"));
     world.close().await;
 }
@@ -186,11 +186,12 @@ async fn a_service_of_the_sites_commands_outlives_the_attempt_that_started_it() 
     assert!(holds(&world, "service.active", args()).await);
     done(&world, "restart", &*action("service.restart", args())).await;
     let stop = action("service.stop", args());
+    let before = stop.before(&world.reader(Some(&host()))).await.unwrap();
     let stopped = done(&world, "stop", &*stop).await;
     assert!(holds(&world, "service.inactive", args()).await);
     let refused = act(&world, "restart-2", &*action("service.restart", args())).await.unwrap_err();
     assert_eq!(refused.kind, FaultKind::Refused);
-    undone(&world, "undo-stop", &*stop, &stopped).await;
+    undone(&world, "undo-stop", &*stop, &before, &stopped).await;
     assert!(holds(&world, "service.active", args()).await);
     done(&world, "stop-2", &*action("service.stop", args())).await;
     let enable = act(&world, "enable", &*action("service.enable", args())).await.unwrap_err();
