@@ -76,6 +76,19 @@ impl Preview {
     }
 }
 
+/// What takes an action back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undo {
+    /// It left nothing to take back, for this reason.
+    Nothing(&'static str),
+    /// These do, one after the other: kinds and their arguments, which are not templates.
+    By(Vec<(&'static str, Value)>),
+    /// Only its result could tell, and there is none.
+    NeedsResult,
+    /// It cannot be taken back.
+    Never,
+}
+
 /// An action made from rendered arguments.
 ///
 /// An action that runs on a host does all its changes in one [`Writer::run`]: the host then knows the attempt, and calling
@@ -113,10 +126,11 @@ pub trait Action: Send + Sync {
         false
     }
 
-    /// Names the kind and arguments that take it back, given its result. `None`: it cannot be taken back.
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        let _ = result;
-        None
+    /// Says what takes it back, given what `before` saw and its result. `None`: the attempt failed or was cut off, so that it
+    /// may have done all of it, a part, or nothing.
+    fn undo(&self, before: &Value, result: Option<&Value>) -> Undo {
+        let _ = (before, result);
+        Undo::Never
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Kind {
     pub probe: &'static str,
     /// How it is taken back; empty: it is not.
     pub undo: &'static str,
+    /// The field of its result that names what it set aside on the host, under a name that requorum gave; empty: none.
+    pub sets_aside: &'static str,
     /// What it needs on the host beyond the capsule's tools; empty: nothing.
     pub needs: &'static str,
     /// The document and section that it follows; empty: none.
@@ -103,6 +105,7 @@ impl Kind {
         result: &[],
         probe: "",
         undo: "",
+        sets_aside: "",
         needs: "",
         source: "",
         make: Make::Builtin(Builtin::Assert),
@@ -147,6 +150,9 @@ mod tests {
             assert!(!kind.summary.is_empty(), "{} has no summary", kind.name);
             for arg in kind.args {
                 assert!(!arg.help.is_empty(), "{}: `{}` has no help", kind.name, arg.name);
+            }
+            if !kind.sets_aside.is_empty() {
+                assert!(kind.result.iter().any(|field| field.name == kind.sets_aside), "{}: sets_aside", kind.name);
             }
             if matches!(kind.make, Make::Action(_)) {
                 assert_eq!(kind.effect == Effect::Probed, !kind.probe.is_empty(), "{}: probe", kind.name);

@@ -18,11 +18,12 @@ pub mod name;
 pub mod redact;
 pub mod site;
 pub mod snapshot;
+pub mod sweep;
 pub mod transport;
 pub mod units;
 pub mod world;
 
-pub use action::{Action, Check, Observation, Preview, Probe};
+pub use action::{Action, Check, Observation, Preview, Probe, Undo};
 pub use args::{Arg, BadArgs, Rule, Type};
 pub use catalog::{Builtin, Kind, Make, Seat};
 pub use effect::{Danger, Effect};

@@ -235,6 +235,15 @@ impl World {
         }
     }
 
+    /// Makes sure that an attempt which has not begun never does, and says what is known of it. On a host the fence that this
+    /// process has raised there refuses a launch that is still on its way.
+    pub async fn call_off(&self, host: Option<&HostName>, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
+        match host {
+            Some(host) => self.on(host)?.state(attempt).await,
+            None => LocalCapsules::new(&self.settings, &self.supervisors).call_off(attempt),
+        }
+    }
+
     /// Stops an attempt: its whole session is told to end, killed after `grace`, and seen dead, or the state says otherwise.
     pub async fn stop_attempt(
         &self,
@@ -258,7 +267,7 @@ impl World {
         Ok(HostCapsules::new(self, self.host(name)?))
     }
 
-    fn host(&self, name: &HostName) -> Result<&Host, Fault> {
+    pub(crate) fn host(&self, name: &HostName) -> Result<&Host, Fault> {
         let host = self.site.hosts.get(name);
         host.ok_or_else(|| {
             Fault::refused(format!("the site has no host `{name}`")).hint("look at `hosts` in the site file")

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use requorum_steps::capsule::Holder;
 use requorum_steps::{
-    Action, AttemptId, Check, Fault, FaultKind, HostName, ItemKey, Make, Probe, RunId, StepId, World, catalog,
+    Action, AttemptId, Check, Fault, FaultKind, HostName, ItemKey, Make, Probe, RunId, StepId, Undo, World, catalog,
 };
 use serde_json::{Value, json};
 use support::sshd::Sshd;
@@ -64,10 +64,12 @@ async fn done(world: &World, step: &str, action: &dyn Action) -> Value {
     result
 }
 
-/// Takes a result back.
-async fn undone(world: &World, step: &str, action_done: &dyn Action, result: &Value) {
-    let (kind, args) = action_done.undo(result).unwrap();
-    act(world, step, &*action(kind, args)).await.unwrap();
+/// Takes a result back, given what there was before.
+async fn undone(world: &World, step: &str, action_done: &dyn Action, before: &Value, result: &Value) {
+    let Undo::By(acts) = action_done.undo(before, Some(result)) else { panic!("{step} cannot be taken back") };
+    for (kind, args) in acts {
+        act(world, step, &*action(kind, args)).await.unwrap();
+    }
 }
 
 /// A file of some MiB that are no whole number of pieces.
@@ -141,10 +143,10 @@ async fn what_a_run_does_to_files_can_be_taken_back() {
     let unpacked = done(&world, "unpack", &*unpack).await;
     assert_eq!(text(&data.join("db")), "new");
 
-    undone(&world, "undo-unpack", &*unpack, &unpacked).await;
-    undone(&world, "undo-aside", &*aside, &moved).await;
-    undone(&world, "undo-write", &*write, &written).await;
-    undone(&world, "undo-line", &*line, &set).await;
+    undone(&world, "undo-unpack", &*unpack, &Value::Null, &unpacked).await;
+    undone(&world, "undo-aside", &*aside, &Value::Null, &moved).await;
+    undone(&world, "undo-write", &*write, &Value::Null, &written).await;
+    undone(&world, "undo-line", &*line, &Value::Null, &set).await;
     assert_eq!((text(&conf).as_str(), text(&data.join("db")).as_str()), ("ETCD_NAME=a", "old"));
     world.close().await;
 }
@@ -184,11 +186,12 @@ async fn a_service_of_the_sites_commands_outlives_the_attempt_that_started_it() 
     assert!(holds(&world, "service.active", args()).await);
     done(&world, "restart", &*action("service.restart", args())).await;
     let stop = action("service.stop", args());
+    let before = stop.before(&world.reader(Some(&host()))).await.unwrap();
     let stopped = done(&world, "stop", &*stop).await;
     assert!(holds(&world, "service.inactive", args()).await);
     let refused = act(&world, "restart-2", &*action("service.restart", args())).await.unwrap_err();
     assert_eq!(refused.kind, FaultKind::Refused);
-    undone(&world, "undo-stop", &*stop, &stopped).await;
+    undone(&world, "undo-stop", &*stop, &before, &stopped).await;
     assert!(holds(&world, "service.active", args()).await);
     done(&world, "stop-2", &*action("service.stop", args())).await;
     let enable = act(&world, "enable", &*action("service.enable", args())).await.unwrap_err();

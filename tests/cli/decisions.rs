@@ -86,7 +86,7 @@ fn cut_off(desk: &Desk) -> Run {
 }
 
 /// Kills the session of a step's latest capsule on this machine.
-fn kill_session(run: &Run, step: &str) {
+pub(super) fn kill_session(run: &Run, step: &str) {
     let start =
         (1..99).map(|n| run.dir.join(format!("capsules/{step}@-.{n}/start"))).take_while(|path| path.exists()).last();
     let start = std::fs::read_to_string(start.expect("a start record")).unwrap();

@@ -8,6 +8,7 @@ mod amend;
 mod decisions;
 mod output;
 mod preview;
+mod rollback;
 mod running;
 mod secrets;
 mod statics;

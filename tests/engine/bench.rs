@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use requorum::exec::context::Context;
+use requorum::exec::context::{Context, Errand};
 use requorum::exec::driver::{Driver, Ended, Setting};
 use requorum::exec::fence::Fence;
 use requorum::exec::inbox::{Decision, Inbox, Order};
@@ -141,6 +141,7 @@ impl Bench {
             base: Scope::default().run(&json!({ "id": "run" })),
             given_up: BTreeSet::new(),
             patience: Duration::ZERO,
+            errand: Errand::CarryOut,
         };
         let (to, stops) = mpsc::unbounded_channel();
         let setting = Setting { parallel: 4, budget: None, inbox: self.inbox(), stops, asker: None };

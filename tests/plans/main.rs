@@ -10,5 +10,6 @@ mod lost;
 mod preview;
 mod refusals;
 mod restore;
+mod rollback;
 mod secrets;
 mod snapshot;

@@ -166,6 +166,12 @@ pub struct Target<'a> {
 /// Brings a decision into the journal of a run.
 pub fn deliver(target: &Target<'_>, order: Order) -> Result<(), CommandError> {
     let glance = target.home.find_unfinished(Some(target.run))?;
+    if order == Order::Abort && glance.beginning().is_some_and(|b| b.rolls_back.is_some()) && glance.has_acted() {
+        let message = format!("run `{}` is a rollback that has begun: half of it leaves nothing whole", glance.id);
+        return Err(CommandError::new(Exit::Usage, message)
+            .hint("go on with it: `requorum resume`")
+            .hint("leave out what cannot be done: `requorum skip RUN STEP --reason TEXT`"));
+    }
     let decision = Decision { order, by: operator(), reason: target.reason.clone() };
     if glance.held.is_some() { send(&glance, &decision) } else { write(target.home, &glance, &decision) }
 }

@@ -20,7 +20,7 @@ use super::home::Home;
 use super::kept::Kept;
 use super::options::{Global, Pace, operator};
 use super::prepare;
-use crate::exec::context::Context;
+use crate::exec::context::{Context, Errand};
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
 use crate::exec::fence::Fence;
 use crate::exec::give_up::stop_what_runs;
@@ -132,6 +132,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
         base,
         given_up,
         patience,
+        errand: Errand::CarryOut,
     });
     let mut stops = signals::listen()?;
 
@@ -195,7 +196,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     outcome
 }
 
-async fn lower(context: &Context) {
+pub(super) async fn lower(context: &Context) {
     let hosts = prepare::fenced_hosts(&context.plan, context.world.site(), &context.given_up);
     for complaint in prepare::lower_fences(&context.world, &hosts, &context.holder).await {
         context.report.say(&complaint);
@@ -270,7 +271,7 @@ fn retries(how: &How, state: &RunState) -> Vec<Event> {
         .collect()
 }
 
-fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
+pub(super) fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, CommandError> {
     let supervisor = std::env::current_exe()?;
     let settings = Settings {
         local_capsules: home.run(run).join("capsules"),
@@ -282,7 +283,7 @@ fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Result<World, 
 }
 
 /// Makes the holder of this process.
-fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
+pub(super) fn holder(world: &World, run: &RunId, epoch: u64) -> Holder {
     let label = format!("{}, pid {}, run {run}", operator(), std::process::id());
     Holder {
         cluster: world.site().cluster.clone(),
@@ -347,14 +348,14 @@ fn word(ending: Ending) -> &'static str {
     }
 }
 
-fn stopped(stop: Stop) -> CommandError {
+pub(super) fn stopped(stop: Stop) -> CommandError {
     CommandError::reported(match stop {
         Stop::Interrupt => Exit::Interrupted,
         Stop::Terminate => Exit::Terminated,
     })
 }
 
-fn fenced(fault: &requorum_steps::Fault) -> CommandError {
+pub(super) fn fenced(fault: &requorum_steps::Fault) -> CommandError {
     let mut text = String::new();
     summary::fault_block(&mut text, "the cluster is held by another operator", fault);
     eprint!("{}", readable(&text));

@@ -68,6 +68,12 @@ impl Glance {
         if self.damage.is_some() { None } else { ending(&self.records) }
     }
 
+    /// Says whether an attempt has begun that may have changed something.
+    #[must_use]
+    pub fn has_acted(&self) -> bool {
+        self.records.iter().any(|record| matches!(record.event, Event::Started { .. }))
+    }
+
     /// Says whether the run can be taken up, or may be such a run.
     #[must_use]
     pub fn is_unfinished(&self) -> bool {
@@ -252,12 +258,24 @@ impl Home {
     /// Opens the store of a run and reads its records. The caller holds the lock of the cluster: only now it is sure that
     /// nobody has ended the run meanwhile.
     pub fn open_run(&self, id: &RunId) -> Result<(Arc<dyn Store>, Vec<Record>), CommandError> {
-        let store = SledStore::open(&self.run(id)).map_err(|error| recover::hint(error, id))?;
-        let records = journal::read(&store)?;
+        let (store, records) = self.open_any(id)?;
         if ending(&records).is_some_and(Ending::is_final) {
             return Err(over(id, "another process has ended it just now"));
         }
+        Ok((store, records))
+    }
+
+    /// Opens the store of a run, also of one that is over, and reads its records. The caller holds the lock of the cluster.
+    pub fn open_any(&self, id: &RunId) -> Result<(Arc<dyn Store>, Vec<Record>), CommandError> {
+        let store = SledStore::open(&self.run(id)).map_err(|error| recover::hint(error, id))?;
+        let records = journal::read(&store)?;
         Ok((Arc::new(store), records))
+    }
+
+    /// Looks at the runs that take a run back, newest first: one, unless some came to nothing.
+    pub fn rollbacks_of(&self, id: &RunId) -> Result<Vec<Glance>, CommandError> {
+        let takes_back = |glance: &Glance| glance.beginning().is_some_and(|b| b.rolls_back.as_ref() == Some(id));
+        Ok(self.glance_all()?.into_iter().filter(takes_back).collect())
     }
 }
 
@@ -308,7 +326,8 @@ pub fn hand_over(error: CommandError, directory: &Path) -> CommandError {
 }
 
 /// Returns how the last process ended that took a run up; decisions that were recorded since do not change that.
-fn ending(records: &[Record]) -> Option<Ending> {
+#[must_use]
+pub fn ending(records: &[Record]) -> Option<Ending> {
     let last = records
         .iter()
         .rev()

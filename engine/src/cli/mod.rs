@@ -2,6 +2,8 @@
 
 pub mod change;
 pub mod check;
+pub mod commit;
+pub mod confirm;
 pub mod decide;
 pub mod error;
 pub mod execute;
@@ -18,8 +20,10 @@ pub mod preview;
 pub mod recover;
 pub mod reference;
 pub mod resume;
+pub mod rollback;
 pub mod run;
 pub mod runs;
+mod settle;
 
 use std::process::ExitCode;
 
@@ -55,6 +59,8 @@ enum Command {
     Preview(preview::Preview),
     Run(run::Run),
     Resume(resume::Resume),
+    Rollback(rollback::Rollback),
+    Commit(commit::Commit),
     Runs(runs::Runs),
     /// Answers a gate with yes
     Approve(decide::About),
@@ -90,6 +96,8 @@ impl Command {
             Self::Preview(command) => command.run(global),
             Self::Run(command) => command.run(global),
             Self::Resume(command) => command.run(global),
+            Self::Rollback(command) => command.run(global),
+            Self::Commit(command) => command.run(global),
             Self::Runs(command) => command.run(global),
             Self::Approve(about) => about.run(global, What::Approve),
             Self::Reject(about) => about.run(global, What::Reject),

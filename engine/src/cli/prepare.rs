@@ -92,11 +92,17 @@ async fn identity(world: &World) -> Option<Finding> {
     Some(finding)
 }
 
+/// Says whether the quorum is surely lost, and what was seen.
+pub async fn is_quorum_lost(world: &World) -> (bool, String) {
+    let view = etcd::quorum(&world.reader(None)).await;
+    (view.surely_lost(), view.evidence)
+}
+
 /// Looks whether the quorum is lost, as a plan that takes the cluster back in time expects.
 async fn not_reverted(world: &World) -> Finding {
     let expected = "the quorum is surely lost (or `--revert` is given)";
-    let view = etcd::quorum(&world.reader(None)).await;
-    let outcome = Ok(Observation::new(view.surely_lost(), expected, view.evidence));
+    let (lost, seen) = is_quorum_lost(world).await;
+    let outcome = Ok(Observation::new(lost, expected, seen));
     let mut finding = finding("cluster.quorum", None, outcome);
     finding.message = Some(
         "this plan takes the cluster back to the snapshot, and everything written since is gone; the cluster works, or may \

@@ -16,7 +16,7 @@ use super::kept::Kept;
 use super::load;
 use super::options::{Format, Global, Inputs};
 use super::{output, prepare};
-use crate::exec::context::Context;
+use crate::exec::context::{Context, Errand};
 use crate::exec::fence::Fence;
 use crate::exec::foresee::{foresee, point_of_no_return};
 use crate::exec::secrets::Secrets;
@@ -112,5 +112,6 @@ fn context(compiled: Compiled) -> Result<Context, CommandError> {
         base,
         given_up: BTreeSet::new(),
         patience: Duration::ZERO,
+        errand: Errand::CarryOut,
     })
 }

@@ -1,6 +1,6 @@
 //! `requorum run`
 
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use requorum_state::{SledStore, Store};
 use requorum_steps::crossing::crossing;
 use requorum_steps::{Danger, RunId, catalog};
 
+use super::confirm::Confirm;
 use super::error::{CommandError, Exit};
 use super::execute::{Execution, How, execute};
 use super::home::{Home, hand_over};
@@ -34,13 +35,8 @@ pub struct Run {
     #[command(flatten)]
     inputs: Inputs,
 
-    /// Confirms without asking
-    #[arg(long, conflicts_with = "confirm")]
-    yes: bool,
-
-    /// Confirms by naming the cluster that is meant
-    #[arg(long, value_name = "CLUSTER")]
-    confirm: Option<String>,
+    #[command(flatten)]
+    confirm: Confirm,
 
     /// Lets a plan take a working cluster back in time
     #[arg(long)]
@@ -74,14 +70,21 @@ impl Run {
             return Err(CommandError::new(Exit::Usage, "a run needs a site").hint("give one with -i SITE"));
         };
         let cluster = site.site.cluster.clone();
-        self.confirm(&plan, &cluster)?;
+        let danger = plan.danger();
+        if danger > Danger::Safe {
+            let what = format!("plan `{}` is {danger} for cluster `{cluster}`", plan.name);
+            self.confirm.of(&cluster, &what, || dangers(&plan))?;
+        } else {
+            self.confirm.names(&cluster)?;
+        }
 
         let home = Home::open(global.state_dir.as_deref())?;
         let id = new_run_id()?;
         let lock = home.lock(&cluster, &format!("{}, run {id}", operator()))?;
-        self.refuse_a_second_run(&home, (&plan, &cluster), global)?;
+        refuse_a_second_run(&home, &cluster, global, &Wanted::Plan(&plan, &self.plan))?;
         let parallel = usize::from(self.parallel);
-        let (store, beginning, record) = begin(&home, &id, &plan, &site, (parallel, self.revert))?;
+        let start = Start { parallel, revert: self.revert, rolls_back: None };
+        let (store, beginning, record) = begin(&home, &id, &plan, &site, start)?;
         let how = How {
             parallel,
             pace: self.pace,
@@ -95,89 +98,90 @@ impl Run {
         drop(lock);
         outcome
     }
+}
 
-    /// Makes sure that the operator means this cluster, where a working cluster would notice the plan.
-    fn confirm(&self, plan: &Plan, cluster: &str) -> Result<(), CommandError> {
-        if let Some(named) = &self.confirm {
-            if named == cluster {
-                return Ok(());
-            }
-            let message = format!("--confirm names `{named}`, but the site is cluster `{cluster}`");
-            return Err(CommandError::new(Exit::Unconfirmed, message).hint("is this the right site file?"));
-        }
-        let danger = plan.steps.iter().map(|step| step.danger).max().unwrap_or(Danger::Safe);
-        if self.yes || danger == Danger::Safe {
-            return Ok(());
-        }
-        let message = format!("plan `{}` is {danger} for cluster `{cluster}`, and nobody has confirmed it", plan.name);
-        if !std::io::stdin().is_terminal() {
-            return Err(
-                CommandError::new(Exit::Unconfirmed, message).hint(format!("give --confirm {cluster}, or --yes"))
-            );
-        }
-        eprintln!("{}: {}\n", plan.name, plan.title);
-        for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {
-            let title = if step.title.is_empty() { &step.kind } else { &step.title };
-            let undo = catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty()) || step.undo.is_some();
-            let back = if undo { "" } else { ", cannot be taken back" };
-            eprintln!("  {:<24} {} ({}{back})", step.id.as_str(), title, step.danger);
-        }
-        eprint!("\ntype the name of the cluster ({cluster}) to go on: ");
-        // A terminal that cannot be written to will not answer either.
-        let _ = std::io::stderr().flush();
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        if line.trim() == cluster { Ok(()) } else { Err(CommandError::new(Exit::Unconfirmed, "not confirmed")) }
+/// Lists the steps that a working cluster would notice.
+fn dangers(plan: &Plan) -> String {
+    let mut text = format!("{}: {}\n\n", plan.name, plan.title);
+    for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {
+        let title = if step.title.is_empty() { &step.kind } else { &step.title };
+        let undo = catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty()) || step.undo.is_some();
+        let back = if undo { "" } else { ", cannot be taken back" };
+        let _ = writeln!(text, "  {:<24} {} ({}{back})", step.id.as_str(), title, step.danger);
     }
-
-    /// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
-    fn refuse_a_second_run(
-        &self,
-        home: &Home,
-        (plan, cluster): (&Plan, &str),
-        global: &Global,
-    ) -> Result<(), CommandError> {
-        let unfinished = home.glance_all()?.into_iter().find(|glance| {
-            // One that cannot be read at all may be of this cluster.
-            glance.is_unfinished() && glance.beginning().is_none_or(|beginning| beginning.cluster == cluster)
-        });
-        let Some(glance) = unfinished else { return Ok(()) };
-        if glance.damage.is_some() {
-            let message = format!("run `{}` cannot be read, and may be unfinished on cluster `{cluster}`", glance.id);
-            return Err(hand_over(CommandError::new(Exit::Locked, message), &glance.directory));
-        }
-        let other = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
-        let (program, run) = (global.invocation().program, &glance.id);
-        let message = format!("run `{run}` of `{other}` on cluster `{cluster}` is unfinished ({})", glance.state());
-        let mut error = CommandError::new(Exit::Locked, message);
-        if other == plan.name {
-            error = error.hint(if glance.digest() == Some(plan.digest.as_str()) {
-                "it carries out this very plan, with these inputs".to_owned()
-            } else {
-                let amend = format!("{program} resume {run} --amend {}", quote(&self.plan));
-                format!("its plan or inputs differ from these; to see how: {amend}")
-            });
-        }
-        Err(error
-            .hint(format!("go on with it: {program} resume {run}"))
-            .hint(format!("or give it up: {program} runs abort {run} --reason TEXT")))
-    }
+    text
 }
 
 /// Makes a run id that sorts by time.
-fn new_run_id() -> Result<RunId, CommandError> {
+pub(super) fn new_run_id() -> Result<RunId, CommandError> {
     let time = clock::now().to_zoned(TimeZone::UTC).strftime("%Y%m%d-%H%M%S");
     let text = format!("{time}-{:04x}", rand::random::<u16>());
     RunId::new(text).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))
 }
 
+/// What is to be run while another run of the cluster may be unfinished.
+pub(super) enum Wanted<'a> {
+    /// A plan, and how it was named on the command line.
+    Plan(&'a Plan, &'a str),
+    /// The way back of this run, which may be unfinished itself.
+    WayBack(&'a RunId),
+}
+
+/// Refuses a run while another of the same cluster is unfinished: the two would work against each other.
+pub(super) fn refuse_a_second_run(
+    home: &Home,
+    cluster: &str,
+    global: &Global,
+    wanted: &Wanted<'_>,
+) -> Result<(), CommandError> {
+    let is_taken_back = |id: &RunId| matches!(wanted, Wanted::WayBack(of) if *of == id);
+    let unfinished = home.glance_all()?.into_iter().find(|glance| {
+        // One that cannot be read at all may be of this cluster.
+        glance.is_unfinished()
+            && !is_taken_back(&glance.id)
+            && glance.beginning().is_none_or(|beginning| beginning.cluster == cluster)
+    });
+    let Some(glance) = unfinished else { return Ok(()) };
+    if glance.damage.is_some() {
+        let message = format!("run `{}` cannot be read, and may be unfinished on cluster `{cluster}`", glance.id);
+        return Err(hand_over(CommandError::new(Exit::Locked, message), &glance.directory));
+    }
+    let other = glance.beginning().map(|beginning| beginning.plan.clone()).unwrap_or_default();
+    let (program, run) = (global.invocation().program, &glance.id);
+    let message = format!("run `{run}` of `{other}` on cluster `{cluster}` is unfinished ({})", glance.state());
+    let mut error = CommandError::new(Exit::Locked, message);
+    if let Wanted::Plan(plan, named) = wanted
+        && other == plan.name
+    {
+        error = error.hint(if glance.digest() == Some(plan.digest.as_str()) {
+            "it carries out this very plan, with these inputs".to_owned()
+        } else {
+            let amend = format!("{program} resume {run} --amend {}", quote(named));
+            format!("its plan or inputs differ from these; to see how: {amend}")
+        });
+    }
+    Err(error
+        .hint(format!("go on with it: {program} resume {run}"))
+        .hint(format!("or give it up: {program} runs abort {run} --reason TEXT")))
+}
+
+/// How a run begins.
+pub(super) struct Start {
+    /// How many items may run at once.
+    pub parallel: usize,
+    /// Whether a working cluster may be taken back in time.
+    pub revert: bool,
+    /// The run that it takes back.
+    pub rolls_back: Option<RunId>,
+}
+
 /// Makes the run's directory and its first record.
-fn begin(
+pub(super) fn begin(
     home: &Home,
     id: &RunId,
     plan: &Plan,
     site: &ReadSite,
-    (parallel, revert): (usize, bool),
+    start: Start,
 ) -> Result<(Arc<dyn Store>, Beginning, Record), CommandError> {
     let at = |place: &str| crossing(|| format!("{place} began"));
     at("before store");
@@ -197,9 +201,9 @@ fn begin(
         plan_blob,
         site_blob,
         steps: plan.steps.iter().map(|step| (step.id.clone(), step.items.as_ref().map_or(0, Vec::len))).collect(),
-        parallel,
-        revert,
-        rolls_back: None,
+        parallel: start.parallel,
+        revert: start.revert,
+        rolls_back: start.rolls_back,
     };
     let record = Record { seq: 1, at: clock::now(), epoch: 0, event: Event::Began(Box::new(beginning.clone())) };
     store.append(&journal::line(&record)?)?;

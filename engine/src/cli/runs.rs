@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use requorum_steps::RunId;
 use serde_json::json;
 
 use super::decide::{self, Target};
@@ -65,7 +66,7 @@ impl Runs {
         let home = Home::open(global.state_dir.as_deref())?;
         match self.what {
             What::List { output } => list(&home, output),
-            What::Show { run, output } => show(global, &find(&home, run.as_deref())?.readable()?, output),
+            What::Show { run, output } => show(global, &home, &find(&home, run.as_deref())?.readable()?, output),
             What::Logs { run, output } => logs(find(&home, run.as_deref())?, output),
             What::Export(export) => export.run(&home),
             What::Recover(recover) => recover.run(global, &home),
@@ -90,7 +91,7 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
     let glances = home.glance_all()?;
     match output {
         Format::Json => {
-            let runs: Vec<_> = glances.iter().map(about).collect();
+            let runs: Vec<_> = glances.iter().map(|glance| about(&glances, glance)).collect();
             output::line(format_args!("{}", json!(runs)))?;
         }
         Format::Text => {
@@ -98,8 +99,12 @@ fn list(home: &Home, output: Format) -> Result<(), CommandError> {
                 let (plan, cluster) = glance
                     .beginning()
                     .map_or(("", ""), |beginning| (beginning.plan.as_str(), beginning.cluster.as_str()));
-                let amended = amended(glance);
-                let line = format!("{:<22} {:<12} {cluster:<16} {plan}{amended}", glance.id, glance.state());
+                let note = match links(&glances, glance) {
+                    (Some(of), _) => format!(" ({of})"),
+                    (None, Some(by)) => format!(" (rolled back by {by})"),
+                    (None, None) => amended(glance).to_owned(),
+                };
+                let line = format!("{:<22} {:<12} {cluster:<16} {plan}{note}", glance.id, glance.state());
                 output::line(format_args!("{}", line.trim_end()))?;
             }
         }
@@ -113,8 +118,22 @@ fn amended(glance: &Glance) -> &'static str {
     if amended { " (amended)" } else { "" }
 }
 
-fn about(glance: &Glance) -> serde_json::Value {
+/// Returns the run that a run takes back, and the run that takes it back.
+fn links<'a>(all: &'a [Glance], glance: &'a Glance) -> (Option<&'a RunId>, Option<&'a RunId>) {
+    let takes_back = |glance: &'a Glance| glance.beginning().and_then(|beginning| beginning.rolls_back.as_ref());
+    // One that came to nothing has taken nothing back.
+    let counts = |other: &Glance| match other.ending() {
+        Some(Ending::Refused) => false,
+        Some(Ending::Aborted) => other.has_acted(),
+        Some(Ending::Done | Ending::Failed | Ending::NeedsPerson | Ending::Interrupted) | None => true,
+    };
+    let by = all.iter().find(|other| takes_back(other) == Some(&glance.id) && counts(other));
+    (takes_back(glance), by.map(|other| &other.id))
+}
+
+fn about(all: &[Glance], glance: &Glance) -> serde_json::Value {
     let beginning = glance.beginning();
+    let (rolls_back, rolled_back_by) = links(all, glance);
     json!({
         "run": glance.id,
         "state": glance.state(),
@@ -123,19 +142,22 @@ fn about(glance: &Glance) -> serde_json::Value {
         "plan": beginning.map(|b| &b.plan),
         "digest": glance.digest(),
         "cluster": beginning.map(|b| &b.cluster),
+        "rolls_back": rolls_back,
+        "rolled_back_by": rolled_back_by,
         "began": glance.records.first().map(|record| record.at),
         "last": glance.records.last().map(|record| record.at),
     })
 }
 
-fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandError> {
+fn show(global: &Global, home: &Home, glance: &Glance, output: Format) -> Result<(), CommandError> {
     let Some(beginning) = glance.beginning() else {
         return Err(CommandError::new(Exit::Internal, format!("run `{}` was cut off before it began", glance.id)));
     };
     let kept = glance.kept()?;
     let state = kept.state(&glance.records)?;
+    let all = home.glance_all()?;
     match output {
-        Format::Json => output::line(format_args!("{}", show_json(glance, &state)))?,
+        Format::Json => output::line(format_args!("{}", show_json(&all, glance, &state)))?,
         Format::Text => {
             output::line(format_args!("run      {}\nstate    {}", glance.id, glance.state()))?;
             if let Some(holder) = &glance.held {
@@ -145,6 +167,13 @@ fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandE
             output::line(format_args!("cluster  {}", beginning.cluster))?;
             for (host, reason) in &kept.given_up {
                 output::line(format_args!("lost     {host}: {reason}"))?;
+            }
+            let (rolls_back, rolled_back_by) = links(&all, glance);
+            if let Some(of) = rolls_back {
+                output::line(format_args!("takes back  {of}"))?;
+            }
+            if let Some(by) = rolled_back_by {
+                output::line(format_args!("rolled back by  {by}"))?;
             }
             if let Some(began) = state.began() {
                 output::line(format_args!("began    {}", began.strftime("%Y-%m-%d %H:%M:%SZ")))?;
@@ -163,7 +192,7 @@ fn show(global: &Global, glance: &Glance, output: Format) -> Result<(), CommandE
     Ok(())
 }
 
-fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
+fn show_json(all: &[Glance], glance: &Glance, state: &RunState) -> serde_json::Value {
     let items: Vec<_> = state
         .items()
         .map(|(id, item)| {
@@ -179,7 +208,7 @@ fn show_json(glance: &Glance, state: &RunState) -> serde_json::Value {
             })
         })
         .collect();
-    let mut about = about(glance);
+    let mut about = about(all, glance);
     about["items"] = json!(items);
     about
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::clock;
-use super::context::{self, Context, Entry};
+use super::context::{self, Context, Entry, Errand};
 use super::look::{self, Spot};
 use super::output::Output;
 use crate::plan::template::{self, BadTemplate};
@@ -181,7 +181,8 @@ impl Work<'_> {
     /// Records what an attempt came to, and says whether another follows.
     async fn goes_on(&self, action: &dyn Action, number: u32, ended: Attempted) -> Result<bool, Stopping> {
         let effect = self.entry.step.effect;
-        let left = number < self.entry.step.retry.attempts && effect < Effect::Once;
+        let left =
+            self.context.errand == Errand::CarryOut && number < self.entry.step.retry.attempts && effect < Effect::Once;
         match ended {
             Attempted::Settled => Ok(false),
             Attempted::Unverified => Ok(left && effect < Effect::Probed),
@@ -339,7 +340,11 @@ impl Work<'_> {
     /// Records that it acted, and verifies it.
     pub(super) async fn acted(&self, attempt: u32, result: Value) -> Result<bool, Stopping> {
         self.commit(Event::Acted { id: self.entry.id.clone(), attempt, result: result.clone() }).await?;
-        self.verify(&result).await
+        match self.context.errand {
+            Errand::CarryOut => self.verify(&result).await,
+            // What is taken back need not be as it should be.
+            Errand::Settle => Ok(true),
+        }
     }
 
     /// Verifies what has acted, and computes its outputs. Says whether all is as it should be.

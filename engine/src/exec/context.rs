@@ -41,6 +41,18 @@ pub struct Context {
     pub given_up: BTreeSet<HostName>,
     /// How long a host that cannot be reached is waited for, before what became of an attempt there is left open.
     pub patience: Duration,
+    /// What the process is there for.
+    pub errand: Errand,
+}
+
+/// What a process does with a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Errand {
+    /// Carries it out.
+    CarryOut,
+    /// Finds out what became of the attempts in doubt, so that the run can be rolled back. Nothing begins, nothing is
+    /// verified or tried again.
+    Settle,
 }
 
 /// One item at work, as it stood when the work began.
@@ -63,8 +75,12 @@ impl Entry {
     /// Takes an item out of the state.
     #[must_use]
     pub fn of(context: &Context, state: &RunState, id: &ItemId) -> Option<Self> {
-        let step = state.step(&id.step)?.clone();
-        let subject = state.subject(id)?.clone();
+        let mut step = state.step(&id.step)?.clone();
+        let planned = state.planned(id)?;
+        let subject = planned.subject.clone();
+        if let Some(args) = &planned.args {
+            step.args = args.clone();
+        }
         let item = state.item(id)?.clone();
         let steps: BTreeMap<String, Value> = steps_read_by(&step)
             .into_iter()

@@ -17,13 +17,13 @@ use tokio::time::Instant;
 
 use super::again;
 use super::attempt::{Desk, Request, Stopping, Work};
-use super::context::{self, Context, Entry};
+use super::context::{self, Context, Entry, Errand};
 use super::give_up::stop_what_runs;
 use super::inbox::{Inbox, Order};
 use super::journal::{Journal, JournalError};
 use super::reconcile::Reconciled;
 use super::signals::Stop;
-use crate::run::decide::{Act, decide, ending};
+use crate::run::decide::{Act, decide, ending, settle};
 use crate::run::record::{Ending, Event, ItemId, Verdict};
 use crate::run::state::{Phase, RunState};
 
@@ -137,7 +137,9 @@ impl Driver {
 
     /// Drives the run until nothing more can be done, or something stops it.
     pub async fn drive(&mut self) -> Result<Ended, JournalError> {
-        self.observe_again().await?;
+        if self.context.errand == Errand::CarryOut {
+            self.observe_again().await?;
+        }
         let budget_ends = self.setting.budget.map(|budget| Instant::now() + budget);
         let mut tick = tokio::time::interval(INBOX);
         while self.stopping.is_none() {
@@ -200,7 +202,11 @@ impl Driver {
         // What is left alone takes no place among those at work.
         let parallel = self.setting.parallel + excluded.len() - self.working.len();
         let mut left_some = false;
-        for act in decide(self.journal.state(), &excluded, parallel) {
+        let acts = match self.context.errand {
+            Errand::CarryOut => decide(self.journal.state(), &excluded, parallel),
+            Errand::Settle => settle(self.journal.state(), &excluded),
+        };
+        for act in acts {
             let id = act.item().clone();
             if matches!(act, Act::Reconcile(_)) {
                 let tries = self.reconciles.entry(id.clone()).or_default();
@@ -345,6 +351,10 @@ impl Driver {
         let ended = self.stopping.unwrap_or_else(|| Ended::Settled(ending(self.journal.state())));
         let (ending, reason) = match (&self.aborted, ended) {
             (Some(abort), _) => (Ending::Aborted, abort.reason.clone()),
+            (None, Ended::Settled(ending)) if self.context.errand == Errand::Settle => {
+                let ending = if ending == Ending::NeedsPerson { ending } else { Ending::Interrupted };
+                (ending, "it was looked at, to be rolled back".to_owned())
+            }
             (None, Ended::Settled(ending)) => (ending, String::new()),
             (None, Ended::Stopped(_)) => (Ending::Interrupted, "by a signal".to_owned()),
             (None, Ended::OutOfTime) => (Ending::Interrupted, "the time budget was over".to_owned()),
@@ -474,7 +484,10 @@ fn begins_something(event: &Event) -> bool {
     match event {
         Event::Started { .. } | Event::GateOpened { .. } => true,
         // Only launching makes something happen that was not under way.
-        Event::Reconciled { verdict, .. } => *verdict == Verdict::Launch,
+        Event::Reconciled { verdict, .. } => match verdict {
+            Verdict::Launch => true,
+            Verdict::Adopt | Verdict::Reattach | Verdict::Repeat | Verdict::Ask | Verdict::Withdraw => false,
+        },
         Event::Began(_)
         | Event::TakenUp { .. }
         | Event::Preflight { .. }

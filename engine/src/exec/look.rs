@@ -32,6 +32,22 @@ pub struct Spot<'a> {
     pub given: &'a Given,
 }
 
+/// Asks whether an item's effect happened: the author's probe, else the kind's.
+pub async fn probe(context: &Context, entry: &Entry, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
+    let Some(check) = &entry.step.probe else {
+        return action.probe(&context.world.reader(entry.host()), before).await;
+    };
+    let findings = look(context, check, &entry.spot()).await;
+    let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
+    if findings.iter().any(|finding| finding.outcome.is_err()) {
+        return Ok(Probe::Unknown { evidence });
+    }
+    if findings.iter().all(|finding| finding.holds) {
+        return Ok(Probe::Yes { result: Value::Null, evidence });
+    }
+    Ok(Probe::No { evidence })
+}
+
 /// Looks at checks, all at once, each until it holds or its `within` is over. One finding for each, for each host.
 pub async fn settle(context: &Context, checks: &[CheckUse], spot: &Spot<'_>) -> Vec<Finding> {
     let looks = checks.iter().map(|check| settle_one(context, check, spot));
@@ -116,22 +132,6 @@ fn hosts(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Opt
             .hint("give it `hosts`, or use it in a step with `on`"));
     }
     Ok(vec![spot.host.cloned()])
-}
-
-/// Asks the author's probe about an effect, else the kind's.
-pub async fn probe(context: &Context, entry: &Entry, action: &dyn Action, before: &Value) -> Result<Probe, Fault> {
-    let Some(check) = &entry.step.probe else {
-        return action.probe(&context.world.reader(entry.host()), before).await;
-    };
-    let findings = look(context, check, &entry.spot()).await;
-    let evidence = findings.iter().map(phrase::finding_line).collect::<Vec<_>>().join("; ");
-    if findings.iter().any(|finding| finding.outcome.is_err()) {
-        return Ok(Probe::Unknown { evidence });
-    }
-    if findings.iter().all(|finding| finding.holds) {
-        return Ok(Probe::Yes { result: Value::Null, evidence });
-    }
-    Ok(Probe::No { evidence })
 }
 
 /// Reads host names out of a host, a name, or a list of either.

@@ -16,4 +16,5 @@ pub mod output;
 pub mod reconcile;
 pub mod secrets;
 pub mod signals;
+pub mod undo;
 pub mod veil;

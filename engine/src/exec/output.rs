@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(lines.push(b"one\ntw"), ["one"]);
         assert_eq!(lines.push("o ü".as_bytes().split_at(3).0), [""; 0]);
         assert_eq!(lines.push("o ü".as_bytes().split_at(3).1), [""; 0], "a character in two pieces");
-        assert_eq!(lines.push(b"\n\nthree"), ["twoo ü", ""]);
+        assert_eq!(lines.push(b"\n\nthree"), ["two ü", ""]);
         assert_eq!(lines.overdue(), None, "it has just come");
         lines.since = Instant::now().checked_sub(HELD);
         assert_eq!(lines.overdue().as_deref(), Some("three"));

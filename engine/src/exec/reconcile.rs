@@ -5,7 +5,8 @@ use requorum_steps::{Action, Builtin, Fault, Make, Probe};
 use serde_json::Value;
 
 use super::attempt::{Attempted, Stopping, Work};
-use super::{context, look};
+use super::context::{self, Errand};
+use super::look;
 use crate::report::phrase;
 use crate::run::decide::{judge_capsule, judge_probe};
 use crate::run::record::{Event, Verdict};
@@ -31,6 +32,10 @@ impl Work<'_> {
             Err(fault) => return self.unseen(fault).await,
         };
         match kind.make {
+            Make::Builtin(_) if self.context.errand == Errand::Settle => {
+                self.decided(Verdict::Withdraw, "it only waits or looks".to_owned()).await?;
+                return Ok(Reconciled::Decided);
+            }
             Make::Builtin(Builtin::WaitFor) => return self.go_on_waiting().await.map(|()| Reconciled::Decided),
             Make::Builtin(_) => {
                 self.decided(Verdict::Repeat, "it only waits or looks".to_owned()).await?;
@@ -46,17 +51,28 @@ impl Work<'_> {
         let mut cut_off = "";
         if action.contained() {
             let attempt = self.context.attempt(&self.entry.id, number);
-            let look = || self.context.world.capsule_state(self.entry.host(), &attempt);
+            let world = &self.context.world;
+            let look = || async {
+                match self.context.errand {
+                    Errand::CarryOut => world.capsule_state(self.entry.host(), &attempt).await,
+                    Errand::Settle => world.call_off(self.entry.host(), &attempt).await,
+                }
+            };
             let seen = match look::patiently(self.context, &self.spot(), look).await {
                 Ok(seen) => seen,
                 Err(fault) => return self.unseen(fault).await,
             };
-            if let Some((verdict, evidence)) = judge_capsule(&seen) {
-                if verdict == Verdict::Launch && self.may_not_launch().await? {
+            match judge_capsule(&seen) {
+                Some((Verdict::Launch, evidence)) if self.context.errand == Errand::Settle => {
+                    self.decided(Verdict::Withdraw, evidence).await?;
                     return Ok(Reconciled::Decided);
                 }
-                self.decided(verdict, evidence).await?;
-                return self.finish(action.as_ref()).await;
+                Some((Verdict::Launch, _)) if self.may_not_launch().await? => return Ok(Reconciled::Decided),
+                Some((verdict, evidence)) => {
+                    self.decided(verdict, evidence).await?;
+                    return self.finish(action.as_ref()).await;
+                }
+                None => {}
             }
             if seen == (CapsuleState::Dead { rebooted: true }) && !observed {
                 return Ok(Reconciled::Rebooted);

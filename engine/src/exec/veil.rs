@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use requorum_steps::capsule::Stream;
 use requorum_steps::redact::{Given, marks};
-use requorum_steps::{Action, Check, Fault, Observation, Preview, Probe, Reader, Writer};
+use requorum_steps::{Action, Check, Fault, Observation, Preview, Probe, Reader, Undo, Writer};
 use serde_json::Value;
 
 use super::secrets::Secrets;
@@ -157,9 +157,12 @@ impl Action for Veiled<Box<dyn Action>> {
         self.inner.ended_by(&self.veil.secrets.reveal(result), kind, &self.veil.secrets.reveal(args))
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        let (kind, args) = self.inner.undo(&self.veil.secrets.reveal(result))?;
-        Some((kind, self.veil.value(args)))
+    fn undo(&self, before: &Value, result: Option<&Value>) -> Undo {
+        let secrets = &self.veil.secrets;
+        match self.inner.undo(&secrets.reveal(before), result.map(|result| secrets.reveal(result)).as_ref()) {
+            Undo::By(acts) => Undo::By(acts.into_iter().map(|(kind, args)| (kind, self.veil.value(args))).collect()),
+            undo @ (Undo::Nothing(_) | Undo::NeedsResult | Undo::Never) => undo,
+        }
     }
 }
 

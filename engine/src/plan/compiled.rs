@@ -44,6 +44,14 @@ pub struct Plan {
     pub steps: Vec<Step>,
 }
 
+impl Plan {
+    /// Returns what the most dangerous of its steps can do to a working cluster.
+    #[must_use]
+    pub fn danger(&self) -> Danger {
+        self.steps.iter().map(|step| step.danger).max().unwrap_or(Danger::Safe)
+    }
+}
+
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
@@ -99,6 +107,9 @@ pub struct Item {
     pub key: ItemKey,
     /// What it is about.
     pub subject: Subject,
+    /// Arguments of its own, templates as those of the step, in whose place they stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub args: Option<Value>,
 }
 
 /// What an item is about.

@@ -197,7 +197,7 @@ impl Compiler<'_, '_> {
         };
         let Some(site) = self.site else { return Vec::new() };
         let hosts = elements.iter().filter_map(|element| host_of(element, site));
-        hosts.map(|host| Item { key: ItemKey::from(&host), subject: Subject::Host(host) }).collect()
+        hosts.map(|host| Item { key: ItemKey::from(&host), subject: Subject::Host(host), args: None }).collect()
     }
 
     /// Checks the arguments of a kind for every item, and returns them as the plan keeps them.
@@ -340,7 +340,7 @@ impl Compiler<'_, '_> {
     /// Finds the items of a step, and what they are about.
     fn items(&mut self, decl: &StepDecl<'_>) -> (Option<Vec<Item>>, Subjects) {
         let Some(node) = decl.on else {
-            return (Some(vec![Item { key: ItemKey::single(), subject: Subject::None }]), Subjects::None);
+            return (Some(vec![Item { key: ItemKey::single(), subject: Subject::None, args: None }]), Subjects::None);
         };
         let before = self.problems.count();
         let prepared = self.names.prepare(node, Here::BEFORE.shown_in("`on`"), self.problems);
@@ -408,7 +408,7 @@ impl Compiler<'_, '_> {
                         .did_you_mean(&shown, site.hosts.keys().map(AsRef::as_ref));
                 }
                 Some(host) if seen.insert(host.clone()) => {
-                    items.push(Item { key: ItemKey::from(&host), subject: Subject::Host(host) });
+                    items.push(Item { key: ItemKey::from(&host), subject: Subject::Host(host), args: None });
                 }
                 Some(host) => {
                     self.problems.error(span(index), "duplicate-item", format!("`on` has the host `{host}` twice"));
@@ -423,7 +423,7 @@ fn values(elements: Vec<Value>) -> Vec<Item> {
     let keyed = elements.into_iter().enumerate();
     keyed
         .filter_map(|(index, value)| {
-            Some(Item { key: ItemKey::new(index.to_string()).ok()?, subject: Subject::Value(value) })
+            Some(Item { key: ItemKey::new(index.to_string()).ok()?, subject: Subject::Value(value), args: None })
         })
         .collect()
 }

@@ -287,6 +287,20 @@ pub(super) fn without_bare_paths(text: &str) -> Result<String, BadTemplate> {
     spelling::without_bare_paths(text)
 }
 
+/// Writes a value so that rendering it gives it back, whatever it looks like.
+#[must_use]
+pub fn literal(value: &Value) -> Value {
+    match value {
+        // JSON's escapes are those of a text in an expression.
+        Value::String(text) if text.contains('{') => {
+            Value::String(format!("{{{{ {} }}}}", Value::String(text.clone())))
+        }
+        Value::Array(items) => Value::Array(items.iter().map(literal).collect()),
+        Value::Object(map) => Value::Object(map.iter().map(|(key, item)| (key.clone(), literal(item))).collect()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
+    }
+}
+
 /// Calls a function with every text inside a value.
 pub(super) fn each_text(value: &Value, call: &mut impl FnMut(&str)) {
     match value {

@@ -7,6 +7,7 @@ pub mod live;
 pub mod notes;
 pub mod phrase;
 pub mod summary;
+pub mod way;
 
 use std::time::Duration;
 

@@ -72,6 +72,7 @@ pub fn of(record: &Record) -> Option<Phrase> {
                 Verdict::Launch => "launched",
                 Verdict::Repeat => "repeats",
                 Verdict::Ask => "needs you",
+                Verdict::Withdraw => "withdrawn",
             };
             (Tone::Notice, verb, evidence.clone())
         }

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use requorum_steps::redact::marks::readable;
-use requorum_steps::{Danger, Fault, FaultKind};
+use requorum_steps::{Danger, Fault, FaultKind, catalog};
 
 use super::phrase;
 use crate::plan::compiled::Subject;
 use crate::run::record::{Ending, Finding, ItemId};
+use crate::run::rollback::point_of_no_return;
 use crate::run::state::{Item, Phase, RunState};
 
 /// The words with which this program is called, so that printed commands can be pasted.
@@ -133,6 +134,9 @@ pub fn outcome(state: &RunState, run: &str, ending: Ending, calls: &Invocation) 
         }
         Ending::Done | Ending::Refused | Ending::Aborted => {}
     }
+    if !matches!(ending, Ending::Done | Ending::Refused) {
+        way_back(&mut text, state, run, calls);
+    }
     readable(&text).into_owned()
 }
 
@@ -178,6 +182,17 @@ fn left_out(text: &mut String, state: &RunState) {
     }
 }
 
+/// Says how to go back, or which step cannot be taken back.
+fn way_back(text: &mut String, state: &RunState, run: &str, calls: &Invocation) {
+    if state.rolls_back().is_some() || !state.items().any(|(_, item)| item.attempt > 0) {
+        return;
+    }
+    let _ = match point_of_no_return(state) {
+        None => writeln!(text, "to go back  {} rollback {run}", calls.program),
+        Some(id) => writeln!(text, "there is no way back: nothing takes `{id}` back"),
+    };
+}
+
 fn host<'a>(state: &'a RunState, id: &ItemId) -> Option<&'a str> {
     match state.subject(id)? {
         Subject::Host(name) => Some(name.as_str()),
@@ -210,7 +225,9 @@ fn standing(text: &mut String, state: &RunState, ending: Ending) {
     }
     let _ = writeln!(text, "  not done   {}", list(open));
     for (id, item) in state.items() {
-        if let Some(aside) = item.result.get("aside").and_then(|aside| aside.as_str()) {
+        let kind = state.step(&id.step).and_then(|step| catalog::find(&step.kind));
+        let field = kind.map(|kind| kind.sets_aside).filter(|field| !field.is_empty()).unwrap_or("aside");
+        if let Some(aside) = item.result.get(field).and_then(|aside| aside.as_str()) {
             let _ = writeln!(text, "  set aside  {aside} ({id})");
         }
     }

@@ -99,6 +99,13 @@ pub fn decide<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>, pa
     acts
 }
 
+/// Decides what to find out where nothing more is to begin: what became of every attempt in doubt, whatever it rests on.
+#[must_use]
+pub fn settle<S: BuildHasher>(state: &RunState, working: &HashSet<ItemId, S>) -> Vec<Act> {
+    let in_doubt = state.active().filter(|(_, item)| matches!(item.phase, Phase::InDoubt { .. }));
+    in_doubt.map(|(id, _)| id).filter(|id| !working.contains(id)).map(Act::Reconcile).collect()
+}
+
 /// Begins what was owed.
 fn settles(owed: &mut HashMap<StepId, usize>, act: Act) -> Act {
     if let Some(owed) = owed.get_mut(&act.item().step) {

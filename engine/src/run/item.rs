@@ -357,7 +357,7 @@ pub(super) fn transition(item: &mut Item, record: &Record, effect: Effect) -> Re
         (Event::Doubted { fault, .. }, P::Started | P::InDoubt { .. }) => P::InDoubt { why: in_short(fault) },
         (Event::Reconciled { verdict, evidence, .. }, P::InDoubt { .. }) => match verdict {
             Verdict::Adopt | Verdict::Reattach | Verdict::Launch => P::Started,
-            Verdict::Repeat => item.may_start(),
+            Verdict::Repeat | Verdict::Withdraw => item.may_start(),
             Verdict::Ask => P::Asked { evidence: evidence.clone(), lapsed: false },
         },
         (Event::Lapsed { evidence, .. }, P::Succeeded | P::Satisfied) => {

@@ -14,7 +14,7 @@ use serde_json::Value;
 ///
 /// - 1: the first.
 /// - 2: runs that roll another back; plans and sites amended on the way; runs that were committed; journals that were
-///   recovered.
+///   recovered; attempts withdrawn.
 pub const FORMAT: u32 = 2;
 
 /// One record: the envelope and what happened.
@@ -90,6 +90,8 @@ pub enum Verdict {
     Repeat,
     /// A person must decide.
     Ask,
+    /// It never began, and will not: the run is about to be rolled back, so nothing more begins.
+    Withdraw,
 }
 
 /// How the part of a run that one process carried out ended.

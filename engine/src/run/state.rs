@@ -8,13 +8,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use requorum_steps::{HostName, StepId};
+use requorum_steps::{HostName, RunId, StepId};
 use serde_json::{Map, Value};
 
 use super::item::transition;
 use super::plans::Plans;
 use super::record::{Ending, Event, ItemId, Record};
-use crate::plan::compiled::{Plan, Step, Subject};
+use crate::plan::compiled::{self, Plan, Step, Subject};
 
 pub use super::item::{Item, Phase, nothing_was_done};
 
@@ -98,6 +98,7 @@ pub struct RunState {
     began: Option<Timestamp>,
     ending: Option<Ending>,
     overridden: bool,
+    rolls_back: Option<RunId>,
 }
 
 impl RunState {
@@ -166,6 +167,7 @@ impl RunState {
             began: None,
             ending: None,
             overridden: false,
+            rolls_back: None,
         };
         let free: Vec<usize> = (0..state.unmet.len()).filter(|&place| state.unmet[place] == 0).collect();
         state.release(free);
@@ -223,6 +225,12 @@ impl RunState {
         self.ending
     }
 
+    /// Returns the run that this one takes back.
+    #[must_use]
+    pub fn rolls_back(&self) -> Option<&RunId> {
+        self.rolls_back.as_ref()
+    }
+
     /// Says whether a person overrode anything.
     #[must_use]
     pub fn is_overridden(&self) -> bool {
@@ -241,11 +249,39 @@ impl RunState {
         self.item_places.get(id).and_then(|place| self.items.get(place))
     }
 
+    /// Returns what the plan says of an item.
+    #[must_use]
+    pub fn planned(&self, id: &ItemId) -> Option<&compiled::Item> {
+        let &(place, index) = self.item_places.get(id)?;
+        self.plan.steps[place].items.as_ref()?.get(index)
+    }
+
     /// Returns what an item is about.
     #[must_use]
     pub fn subject(&self, id: &ItemId) -> Option<&Subject> {
-        let &(place, index) = self.item_places.get(id)?;
-        self.plan.steps[place].items.as_ref()?.get(index).map(|item| &item.subject)
+        self.planned(id).map(|item| &item.subject)
+    }
+
+    /// Says whether it is not known what became of an attempt at an item.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.items().any(|(_, item)| match item.phase {
+            Phase::Started | Phase::InDoubt { .. } | Phase::Asked { lapsed: false, .. } => true,
+            Phase::Pending
+            | Phase::Ready
+            | Phase::GateOpen { .. }
+            | Phase::Approved
+            | Phase::Asked { lapsed: true, .. }
+            | Phase::Acted
+            | Phase::VerifyFailed { .. }
+            | Phase::Succeeded
+            | Phase::Satisfied
+            | Phase::Skipped
+            | Phase::Forced { .. }
+            | Phase::Failed { .. }
+            | Phase::Blocked { .. }
+            | Phase::Rejected { .. } => false,
+        })
     }
 
     /// Returns the items of a step in the plan's order.
@@ -354,7 +390,10 @@ impl RunState {
             return Err(StateError::Order { seq: record.seq, after: self.last_seq });
         }
         match &record.event {
-            Event::Began(_) => self.began = Some(record.at),
+            Event::Began(beginning) => {
+                self.began = Some(record.at);
+                self.rolls_back.clone_from(&beginning.rolls_back);
+            }
             Event::TakenUp { .. } => {
                 self.epoch = record.epoch;
                 self.ending = None;

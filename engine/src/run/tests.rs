@@ -4,6 +4,7 @@
 
 mod amending;
 mod format;
+mod rollback;
 mod simulator;
 mod table;
 mod whole;
@@ -47,9 +48,9 @@ pub fn step(id: &str, needs: &[&str], items: usize) -> Step {
 
 fn item(n: usize, of: usize) -> Item {
     if of == 1 {
-        return Item { key: ItemKey::single(), subject: Subject::None };
+        return Item { key: ItemKey::single(), subject: Subject::None, args: None };
     }
-    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n)) }
+    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n)), args: None }
 }
 
 pub fn plan(steps: Vec<Step>) -> Arc<Plan> {

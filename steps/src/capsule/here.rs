@@ -76,6 +76,45 @@ impl<'w> LocalCapsules<'w> {
         }
     }
 
+    /// Makes sure that an attempt which has not begun never does: a supervisor that is on its way finds nothing to do.
+    pub(crate) fn call_off(&self, attempt: &AttemptId) -> Result<CapsuleState, Fault> {
+        let directory = self.directory(attempt);
+        let call_off = || -> io::Result<CapsuleState> {
+            if state(&directory)? == CapsuleState::NotStarted {
+                let lock = OpenOptions::new().create(true).append(true).open(directory.join("lock"))?;
+                // Whoever has the lock by now begins it.
+                if lock.try_lock().is_ok()
+                    && state_of_free(&directory)? == CapsuleState::NotStarted
+                    && let Err(error) = fs::remove_file(directory.join("command"))
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    return Err(error);
+                }
+            }
+            state(&directory)
+        };
+        call_off().map_err(|error| unreadable(&error))
+    }
+
+    /// Removes the capsules of the run, which is over, or only refuses where that cannot be done.
+    pub(crate) fn forget(&self, remove: bool) -> Result<(), Fault> {
+        let all = &self.settings.local_capsules;
+        let entries = match fs::read_dir(all) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unreadable(&error)),
+        };
+        for entry in entries {
+            let path = entry.map_err(|error| unreadable(&error))?.path();
+            if path.is_dir() && state(&path).map_err(|error| unreadable(&error))? == CapsuleState::Running {
+                let name = path.file_name().unwrap_or_default().display();
+                return Err(Fault::refused(format!("the attempt {name} still runs on this machine"))
+                    .hint("wait for its end, or stop it"));
+            }
+        }
+        if remove { fs::remove_dir_all(all).map_err(|error| unreadable(&error)) } else { Ok(()) }
+    }
+
     /// Stops an attempt: tells it to end, kills it after `grace`, and sees it gone.
     pub(crate) async fn stop(&self, attempt: &AttemptId, grace: Duration) -> Result<CapsuleState, Fault> {
         let before = self.state(attempt)?;
@@ -148,13 +187,16 @@ fn state(directory: &Path) -> io::Result<CapsuleState> {
         Ok(lock) => lock.try_lock_shared().is_ok(),
         Err(_) => true,
     };
-    let Some(session) = session(directory) else {
-        // Whoever holds the lock is about to write the start record.
-        return Ok(if free { CapsuleState::NotStarted } else { CapsuleState::Running });
-    };
     if !free {
+        // Whoever holds the lock is about to write the start record, or follows the command.
         return Ok(CapsuleState::Running);
     }
+    state_of_free(directory)
+}
+
+/// Says what is known of an attempt that nobody follows: its lock is free, or ours.
+fn state_of_free(directory: &Path) -> io::Result<CapsuleState> {
+    let Some(session) = session(directory) else { return Ok(CapsuleState::NotStarted) };
     // It may have ended just now.
     if let Some(ended) = ended(directory) {
         return Ok(ended);

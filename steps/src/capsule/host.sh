@@ -477,5 +477,20 @@ fence-lower)
     fi
     say done
     ;;
+forget)
+    # $3: a run that is over, $4: `look`, to only refuse what cannot be forgotten, or `remove`.
+    home=$1/$2
+    [ -d "$home/$3" ] || { say done && exit; }
+    lock_cluster "$home"
+    for dir in "$home/$3"/*@*; do
+        [ -d "$dir" ] || continue
+        look_at "$dir"
+        [ "$what" != running ] || refuse "the attempt ${dir##*/} of run $3 still runs; wait for its end, or stop it"
+    done
+    if [ "$4" = remove ]; then
+        rm -rf -- "${home:?}/${3:?}" && sync "$home" || refuse "$home/$3 cannot be removed (is the disk read-only?)"
+    fi
+    say done
+    ;;
 *) refuse "unknown operation $operation" ;;
 esac

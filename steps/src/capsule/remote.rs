@@ -14,7 +14,7 @@ use crate::capsule::watch::{Stream, Watched};
 use crate::capsule::{CapsuleState, Holder, cut_off, shell};
 use crate::crossing::crossing;
 use crate::fault::{Fault, FaultKind};
-use crate::name::AttemptId;
+use crate::name::{AttemptId, RunId};
 use crate::site::{CAPSULE_ROOT, Host};
 use crate::transport::ssh::{Ending, Errand, OpenError};
 use crate::world::{HostFacts, Output, Script, SeenFence, Stdin, World};
@@ -114,6 +114,15 @@ impl<'w> HostCapsules<'w> {
         let epoch = holder.epoch.to_string();
         let args = [self.root(), self.cluster(), holder.run.as_str(), &epoch, &holder.token];
         match self.ask("fence-lower", &args).await? {
+            Answer::Done => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Removes the capsules of a run that is over, or only refuses where that cannot be done.
+    pub(crate) async fn forget(&self, run: &RunId, remove: bool) -> Result<(), Fault> {
+        let how = if remove { "remove" } else { "look" };
+        match self.ask("forget", &[self.root(), self.cluster(), run.as_str(), how]).await? {
             Answer::Done => Ok(()),
             other => Err(unexpected(&other)),
         }

@@ -2,12 +2,12 @@
 
 use async_trait::async_trait;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::etcd_members::Members;
 use super::etcd_rehearse::bump_needs_mark;
 use super::etcd_tool::{Fields, member, with_prelude};
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -85,7 +85,7 @@ pub static RESTORE: Kind = Kind {
         Field { name: "revision", help: "The revision of the restored store, the bump included." },
     ],
     probe: "The directory at the place is the very one that an attempt with this token recorded before it renamed it.",
-    undo: "",
+    undo: "`file.set_aside` of the data directory, and of the WAL directory where there is one of its own",
     needs: "etcdutl or etcdctl in `etcd.bin_dir` or PATH",
     source: "etcd documentation, Disaster recovery; etcd `etcdutl/snapshot`",
     make: Make::Action(|args| {
@@ -249,5 +249,12 @@ impl Action for Restore {
         let script = self.script(self.settle(&reader)?, format!("{}-{}", attempt.run, attempt.step));
         let fields = Fields::of(&writer.run(script).await?, host, "etcd.snapshot_restore")?;
         Ok(fields.object(&RESULT))
+    }
+
+    /// The place was absent or empty before, so all that is there now came from here or later.
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
+        let Some(data_dir) = result.and_then(|result| result["data_dir"].as_str()) else { return Undo::NeedsResult };
+        let places = [Some(data_dir), self.wal_dir.as_deref()].into_iter().flatten();
+        Undo::By(places.map(|place| ("file.set_aside", json!({ "path": place }))).collect())
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::file_put::Content;
 use super::shell::{self, Answer};
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -38,6 +38,7 @@ pub const LINE: Kind = Kind {
     ],
     probe: "The file sets the key, and each line that sets it gives it this value.",
     undo: "`file.restore_aside` of the original",
+    sets_aside: "aside",
     needs: "awk, cmp, stat, readlink",
     source: "UK8S recovery notes, etcd.conf (ETCD_NAME, addresses, ETCD_INITIAL_CLUSTER_STATE)",
     make: Make::Action(|args| Ok(Box::new(Line::from_args(args)?))),
@@ -148,10 +149,11 @@ impl Action for Line {
         Ok(self.result(&shell::run(writer, script).await?))
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        Some(match result["aside"].as_str() {
-            Some(aside) => ("file.restore_aside", json!({ "path": self.path, "aside": aside })),
-            None => shell::nothing_to_undo(),
-        })
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
+        match result.map(|result| result["aside"].as_str()) {
+            Some(Some(aside)) => Undo::By(vec![("file.restore_aside", json!({ "path": self.path, "aside": aside }))]),
+            Some(None) => Undo::Nothing("the line was there already"),
+            None => Undo::NeedsResult,
+        }
     }
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::shell::{self, Answer};
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Rule, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -66,6 +66,7 @@ pub const WRITE: Kind = Kind {
     result: PUT_RESULT,
     probe: PUT_PROBE,
     undo: PUT_UNDO,
+    sets_aside: "aside",
     needs: "sha256sum, stat, readlink",
     source: "UK8S recovery notes, etcd.conf; kubelet documentation, static pods (hidden files are not loaded)",
     make: Make::Action(|args| Ok(Box::new(WriteFile::from_args(args)?))),
@@ -92,6 +93,7 @@ pub const COPY: Kind = Kind {
     result: PUT_RESULT,
     probe: PUT_PROBE,
     undo: PUT_UNDO,
+    sets_aside: "aside",
     needs: "sha256sum, stat, readlink",
     source: "OpenShift 4.12 backup and restore, copying the backup to the recovery host; UK8S recovery notes",
     make: Make::Action(|args| Ok(Box::new(CopyFile::from_args(args)?))),
@@ -186,13 +188,15 @@ impl Target {
 }
 
 /// Names what takes a put back.
-pub(super) fn undo_put(result: &Value) -> Option<(&'static str, Value)> {
-    let path = result["path"].as_str()?;
-    Some(match (result["aside"].as_str(), result["changed"].as_bool()) {
-        (Some(aside), _) => ("file.restore_aside", json!({ "path": path, "aside": aside })),
-        (None, Some(false)) => shell::nothing_to_undo(),
-        (None, Some(true) | None) => ("file.set_aside", json!({ "path": path })),
-    })
+pub(super) fn undo_put(result: Option<&Value>) -> Undo {
+    let Some((path, result)) = result.and_then(|result| Some((result["path"].as_str()?, result))) else {
+        return Undo::NeedsResult;
+    };
+    match (result["aside"].as_str(), result["changed"].as_bool()) {
+        (Some(aside), _) => Undo::By(vec![("file.restore_aside", json!({ "path": path, "aside": aside }))]),
+        (None, Some(false)) => Undo::Nothing("the file was there already"),
+        (None, Some(true) | None) => Undo::By(vec![("file.set_aside", json!({ "path": path }))]),
+    }
 }
 
 /// What a look at a file saw.
@@ -331,7 +335,7 @@ impl Action for WriteFile {
         self.target.put(writer, &self.sha256, self.stdin()).await
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
         undo_put(result)
     }
 }
@@ -398,7 +402,7 @@ impl Action for CopyFile {
         self.target.put(writer, &sha256, Stdin::File(self.src.clone())).await
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
         undo_put(result)
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::shell;
 use super::survey::{self, Survey};
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -50,6 +50,7 @@ pub const SET_ASIDE: Kind = Kind {
     ],
     probe: "The device and inode that the path had (of a mount point: those of all its children) are found aside.",
     undo: "`file.restore_aside`",
+    sets_aside: "aside",
     needs: "find, awk, sed, stat, df (coreutils and findutils, or busybox), /proc",
     source: "requorum design, \"nothing is destroyed before it can be restored\"; OpenShift 4.12 backup and restore, \
         restoring to a previous cluster state; UK8S and kubeadm recovery notes, data directory",
@@ -78,6 +79,7 @@ pub const RESTORE_ASIDE: Kind = Kind {
     ],
     probe: "The device and inode of what was aside (of a mount point: of its children) are found at the path.",
     undo: "`file.restore_aside` of what was displaced, or `file.set_aside` where nothing was",
+    sets_aside: "displaced",
     needs: "as `file.set_aside`",
     source: "requorum design, \"nothing is destroyed before it can be restored\"",
     make: Make::Action(|args| Ok(Box::new(RestoreAside::from_args(args)?))),
@@ -145,12 +147,14 @@ impl Action for SetAside {
         result["aside"].is_null() || (kind == "file.restore_aside" && args["path"] == self.path.as_str())
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        Some(match result["aside"].as_str() {
-            Some(aside) => ("file.restore_aside", json!({ "path": self.path, "aside": aside })),
-            // Nothing was there: what has come since goes.
-            None => ("file.set_aside", json!({ "path": self.path })),
-        })
+    /// Where nothing was there, what has come since goes. Of a set-aside that failed nothing is guessed: taking back what did
+    /// not happen would set aside what is to stay.
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
+        match result.map(|result| result["aside"].as_str()) {
+            Some(Some(aside)) => Undo::By(vec![("file.restore_aside", json!({ "path": self.path, "aside": aside }))]),
+            Some(None) => Undo::By(vec![("file.set_aside", json!({ "path": self.path }))]),
+            None => Undo::NeedsResult,
+        }
     }
 }
 
@@ -207,11 +211,14 @@ impl Action for RestoreAside {
         Ok(self.result(&shell::run(writer, script).await?))
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        Some(match result["displaced"].as_str() {
-            Some(displaced) => ("file.restore_aside", json!({ "path": self.path, "aside": displaced })),
-            None => ("file.set_aside", json!({ "path": self.path })),
-        })
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
+        match result.map(|result| result["displaced"].as_str()) {
+            Some(Some(displaced)) => {
+                Undo::By(vec![("file.restore_aside", json!({ "path": self.path, "aside": displaced }))])
+            }
+            Some(None) => Undo::By(vec![("file.set_aside", json!({ "path": self.path }))]),
+            None => Undo::NeedsResult,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tempfile::NamedTempFile;
 
 use super::file_put::{self, Content, MODE, OWNER, PUT_PROBE, PUT_RESULT, PUT_UNDO, REPLACE, Target};
 use super::shell;
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::capsule::capped::CAP;
 use crate::catalog::{Field, Kind, Make, Seat};
@@ -78,6 +78,7 @@ pub const RELAY: Kind = Kind {
     result: PUT_RESULT,
     probe: PUT_PROBE,
     undo: PUT_UNDO,
+    sets_aside: "aside",
     needs: "dd, sha256sum, stat, readlink",
     source: "UK8S recovery notes, files from a healthy node; OpenShift 4.12 backup and restore, the same backup everywhere",
     make: Make::Action(|args| Ok(Box::new(Relay::from_args(&args)?))),
@@ -250,8 +251,8 @@ impl Action for Fetch {
         Ok(self.result(&content, aside.as_deref()))
     }
 
-    fn undo(&self, _: &Value) -> Option<(&'static str, Value)> {
-        Some(shell::nothing_to_undo())
+    fn undo(&self, _: &Value, _: Option<&Value>) -> Undo {
+        Undo::Nothing("the host is not changed, and the file on this machine stays")
     }
 }
 
@@ -315,7 +316,7 @@ impl Action for Relay {
         self.target.put(writer, &content.sha256, Stdin::File(file.path().to_owned())).await
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
         file_put::undo_put(result)
     }
 }

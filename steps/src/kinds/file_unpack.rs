@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::shell::{self, Answer};
 use super::survey::Survey;
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -141,8 +141,11 @@ impl Action for Unpack {
         Ok(self.result(&shell::run(writer, self.script(writer.attempt())).await?))
     }
 
-    fn undo(&self, _: &Value) -> Option<(&'static str, Value)> {
-        Some(("file.set_aside", json!({ "path": self.into })))
+    fn undo(&self, _: &Value, result: Option<&Value>) -> Undo {
+        match result {
+            Some(_) => Undo::By(vec![("file.set_aside", json!({ "path": self.into }))]),
+            None => Undo::NeedsResult,
+        }
     }
 }
 

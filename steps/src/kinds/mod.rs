@@ -1,5 +1,6 @@
 //! The kinds, one file each, or one file for a small family.
 
+pub(crate) mod aside;
 mod builtin;
 mod cert;
 mod command;
@@ -63,6 +64,7 @@ pub const ALL: &[&Kind] = &[
     &service_checks::ACTIVE,
     &service::ENABLE,
     &service_checks::INACTIVE,
+    &service::RELEASE,
     &service::RESTART,
     &service::START,
     &service::STOP,

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::service_state::{Managed, Seen, Up};
 use super::shell;
-use crate::action::{Action, Preview, Probe};
+use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
@@ -41,7 +41,7 @@ pub const START: Kind = Kind {
     danger: Danger::Safe,
     result: RESULT,
     probe: "It runs or is being started, and is not held down.",
-    undo: "`service.stop`, where it did not run before",
+    undo: "`service.stop`, where it did not run before, and `service.release` where it was not held down",
     needs: NEEDS,
     source: SOURCE,
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Start)?))),
@@ -62,7 +62,7 @@ pub const STOP: Kind = Kind {
     danger: Danger::Disruptive,
     result: RESULT,
     probe: "It does not run and is held down.",
-    undo: "`service.start`, where it ran or was enabled before",
+    undo: "`service.start` where it ran before, else `service.release`",
     needs: NEEDS,
     source: SOURCE,
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Stop)?))),
@@ -101,10 +101,27 @@ pub const ENABLE: Kind = Kind {
     danger: Danger::Safe,
     result: RESULT,
     probe: "systemd says that it is enabled, or it is held down and will be enabled.",
-    undo: "nothing to take back",
     needs: NEEDS,
     source: SOURCE,
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Enable)?))),
+    ..Kind::BLANK
+};
+
+/// `service.release`
+pub const RELEASE: Kind = Kind {
+    name: "service.release",
+    summary: "Ends that a service is held down, and leaves it stopped.",
+    details: "What `service.stop` does to a service that did not run is taken back with this: a unit is enabled again if it \
+        was. Refused where `service.stop` keeps a static pod's manifest: `service.start` puts it back.",
+    seat: Seat::Host,
+    args: &[SERVICE],
+    effect: Effect::Probed,
+    danger: Danger::Safe,
+    result: RESULT,
+    probe: "It is not held down.",
+    needs: NEEDS,
+    source: SOURCE,
+    make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Release)?))),
     ..Kind::BLANK
 };
 
@@ -115,6 +132,7 @@ pub(super) enum Verb {
     Stop,
     Restart,
     Enable,
+    Release,
 }
 
 impl Verb {
@@ -124,6 +142,7 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Enable => "enable",
+            Self::Release => "release",
         }
     }
 }
@@ -173,6 +192,8 @@ impl Act {
                 }
                 _ => no(),
             },
+            Verb::Release if now.held => no(),
+            Verb::Release => yes(before.is_some_and(|seen| seen.held)),
         }
     }
 
@@ -235,6 +256,7 @@ impl Action for Act {
             (Service::Command { stop, .. }, Verb::Stop) => stop.clone(),
             (Service::Command { start, stop, .. }, Verb::Restart) => format!("{stop}; {start}"),
             (Service::Command { .. }, Verb::Enable) => "refused: the site's commands know no boot".to_owned(),
+            (_, Verb::Release) => format!("no longer keep {} down; do not start it", managed.shown()),
         };
         Preview::of(command)
     }
@@ -269,17 +291,30 @@ impl Action for Act {
         Ok(self.result(answer.get("changed") != "false", answer.get("state")))
     }
 
-    /// A stopped service is started by the plan itself, also one that was found stopped.
+    /// A stopped service is started by the plan itself, also one that was found stopped; or no longer held down.
     fn ended_by(&self, _: &Value, kind: &str, args: &Value) -> bool {
-        matches!(kind, "service.start" | "service.restart") && args["service"] == self.service.as_str()
+        matches!(kind, "service.start" | "service.restart" | "service.release")
+            && args["service"] == self.service.as_str()
     }
 
-    fn undo(&self, result: &Value) -> Option<(&'static str, Value)> {
-        let changed = result["changed"] != Value::Bool(false);
-        Some(match self.verb {
-            Verb::Start if changed => ("service.stop", json!({ "service": self.service })),
-            Verb::Stop if changed => ("service.start", json!({ "service": self.service })),
-            Verb::Start | Verb::Stop | Verb::Restart | Verb::Enable => shell::nothing_to_undo(),
-        })
+    /// Goes by what was seen before, not by the result: starting, stopping and releasing are harmless where it is so already,
+    /// so they also take back an attempt of which nobody knows how far it came.
+    fn undo(&self, before: &Value, _: Option<&Value>) -> Undo {
+        let by = |kinds: &[&'static str]| {
+            Undo::By(kinds.iter().map(|kind| (*kind, json!({ "service": self.service }))).collect())
+        };
+        let Ok(before) = serde_json::from_value::<Seen>(before.clone()) else { return Undo::Never };
+        let ran = matches!(before.up, Up::Running | Up::Starting | Up::Looping);
+        match self.verb {
+            // One that ended each time it was started may run now.
+            Verb::Start if ran && before.up != Up::Looping && !before.held => Undo::Nothing("it ran already"),
+            Verb::Start if before.held => by(&["service.stop"]),
+            Verb::Start => by(&["service.stop", "service.release"]),
+            Verb::Stop if ran => by(&["service.start"]),
+            Verb::Stop if before.held => Undo::Nothing("it was held down already"),
+            Verb::Stop => by(&["service.release"]),
+            Verb::Restart => Undo::Nothing("it runs, as it did before"),
+            Verb::Enable | Verb::Release => Undo::Never,
+        }
     }
 }

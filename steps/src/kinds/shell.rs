@@ -149,8 +149,3 @@ pub(crate) fn or_null(text: &str) -> serde_json::Value {
 pub(crate) fn four_digits(mode: &str) -> String {
     format!("{mode:0>4}")
 }
-
-/// What an undo names where an action left nothing to take back: without it a rollback would stop there.
-pub(crate) fn nothing_to_undo() -> (&'static str, serde_json::Value) {
-    ("wait.for", serde_json::json!({ "duration": "0s" }))
-}

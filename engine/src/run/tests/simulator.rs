@@ -233,7 +233,7 @@ impl<'a> Process<'a> {
                         Some(Work::Verify)
                     }
                     Verdict::Adopt | Verdict::Reattach | Verdict::Launch => Some(Work::Act(item.attempt)),
-                    Verdict::Repeat | Verdict::Ask => None,
+                    Verdict::Repeat | Verdict::Ask | Verdict::Withdraw => None,
                 }
             }
         }

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::action::{Action as _, Probe};
+use crate::action::{Action as _, Probe, Undo};
 use crate::kinds::service::{Act, Verb};
 use crate::kinds::service_state::{Managed, Seen, Up};
 use crate::site::Service;
@@ -119,6 +119,25 @@ fn a_unit_that_was_stopped_stays_down_until_it_is_started() {
 }
 
 #[test]
+fn a_unit_that_is_released_stays_stopped_and_is_enabled_as_it_was() {
+    Trial::each(|trial| {
+        let unit = Subject::new(trial, &Service::Systemd { unit: "etcd".to_owned() });
+        unit.set("active", "inactive");
+        unit.set("enabled", "enabled");
+        unit.act("stop", 1).unwrap();
+        let held = unit.see();
+        assert_eq!(
+            (held.held, unit.get("enabled").as_str(), unit.probe(Verb::Release, &held)),
+            (true, "disabled", "no")
+        );
+        assert_eq!(unit.act("release", 1).unwrap().get("changed"), "true");
+        let after = unit.see();
+        assert_eq!((after.up, after.held, unit.get("enabled").as_str()), (Up::Down, false, "enabled"));
+        assert_eq!(unit.probe(Verb::Release, &held), "yes");
+    });
+}
+
+#[test]
 fn a_unit_that_was_not_enabled_is_not_enabled_by_its_start() {
     Trial::each(|trial| {
         let unit = Subject::new(trial, &Service::Systemd { unit: "etcd.service".to_owned() });
@@ -168,7 +187,7 @@ fn a_unit_that_ends_at_once_is_a_failure_and_one_that_is_missing_is_refused() {
         assert_eq!(fault.kind, FaultKind::Failed);
         assert!(fault.seen.unwrap().contains("it is failed"));
         unit.set("load", "not-found");
-        for verb in ["start", "stop", "restart", "enable"] {
+        for verb in ["start", "stop", "restart", "enable", "release"] {
             assert!(refused(unit.act(verb, 2)).contains("no unit"));
         }
     });
@@ -192,6 +211,7 @@ fn a_static_pod_is_stopped_by_its_manifest_and_started_by_its_return() {
         assert_eq!((Path::new(&manifest).exists(), read(&kept).as_str()), (false, "pod"));
         assert_eq!(pod.probe(Verb::Stop, &before), "yes");
         let down = pod.see();
+        assert!(refused(pod.act("release", 1)).contains("kept at"), "its manifest would be lost");
         pod.act("start", 1).unwrap();
         assert_eq!((read(&manifest).as_str(), pod.probe(Verb::Start, &down)), ("pod", "yes"));
         fs::remove_file(&manifest).unwrap();
@@ -226,10 +246,39 @@ fn a_service_of_the_sites_own_commands_is_a_real_process() {
 }
 
 #[test]
-fn a_start_is_taken_back_only_where_it_changed_something() {
-    let start = Act::from_args(json!({ "service": "etcd" }), Verb::Start).unwrap();
-    assert_eq!(start.undo(&json!({ "changed": true })).unwrap().0, "service.stop");
-    assert_eq!(start.undo(&json!({ "changed": false })).unwrap(), shell::nothing_to_undo());
+fn a_service_is_taken_back_to_how_it_was_seen_before_whatever_became_of_the_attempt() {
+    let undone = |verb, up: Up, held: bool| {
+        let before = Seen {
+            up,
+            held,
+            state: String::new(),
+            since: String::new(),
+            enabled: "enabled".to_owned(),
+            held_enabled: String::new(),
+        };
+        let act = Act::from_args(json!({ "service": "etcd" }), verb).unwrap();
+        let (known, unknown) = (act.undo(&json!(before), Some(&json!({}))), act.undo(&json!(before), None));
+        assert_eq!(known, unknown, "what it did does not matter");
+        match known {
+            Undo::By(acts) => acts.into_iter().map(|(kind, _)| kind).collect(),
+            Undo::Nothing(_) => vec!["nothing"],
+            Undo::NeedsResult | Undo::Never => vec!["never"],
+        }
+    };
+    assert_eq!(undone(Verb::Stop, Up::Running, false), ["service.start"]);
+    assert_eq!(undone(Verb::Stop, Up::Starting, false), ["service.start"]);
+    assert_eq!(undone(Verb::Stop, Up::Down, false), ["service.release"], "it was down, and is not started");
+    assert_eq!(undone(Verb::Stop, Up::Down, true), ["nothing"]);
+    assert_eq!(undone(Verb::Start, Up::Down, true), ["service.stop"]);
+    assert_eq!(undone(Verb::Start, Up::Down, false), ["service.stop", "service.release"]);
+    assert_eq!(undone(Verb::Start, Up::Looping, false), ["service.stop", "service.release"]);
+    assert_eq!(undone(Verb::Start, Up::Running, false), ["nothing"]);
+    assert_eq!(undone(Verb::Restart, Up::Running, false), ["nothing"]);
+    assert_eq!(undone(Verb::Enable, Up::Down, false), ["never"]);
+}
+
+#[test]
+fn a_name_that_a_shell_could_misread_is_no_service() {
     for bad in ["", "-x", "a b", "a;b", "$(x)"] {
         assert!(Act::from_args(json!({ "service": bad }), Verb::Start).is_err(), "{bad:?}");
     }

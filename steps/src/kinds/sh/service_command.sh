@@ -1,4 +1,4 @@
-# A service that the site's own commands run. $1: status | start | stop | restart, $2: the record of its being held down,
+# A service that the site's own commands run. $1: status | start | stop | restart | release, $2: the record of its being held down,
 # $3: start, $4: stop, $5: status (exits 0 if it runs, 3 if it does not).
 verb=$1 held=$2 start=$3 stop=$4 status=$5
 # running | stopped | unknown
@@ -33,6 +33,7 @@ start)
     release
     if [ "$(state)" = running ]; then say changed false; else start; fi
     ;;
+release) release ;;
 restart)
     ! exists "$held" || refuse "the service is held down" "a service that is not held down" "$held" "use service.start"
     [ "$(state)" = stopped ] || stop

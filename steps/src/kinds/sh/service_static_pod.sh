@@ -1,5 +1,5 @@
 # A static pod of the kubelet: it runs while its manifest is in the manifest directory. $1: status | start | stop |
-# restart | enable, $2: the manifest, $3: the container's name, $4: the record of its being held down, $5: where the
+# restart | enable | release, $2: the manifest, $3: the container's name, $4: the record of its being held down, $5: where the
 # manifest is kept meanwhile: outside of its directory, because the kubelet loads every file there that is not hidden.
 verb=$1 manifest=$2 container=$3 held=$4 aside=$5
 running() { crictl ps --quiet --state running --label "io.kubernetes.container.name=$container"; }
@@ -52,6 +52,12 @@ start)
     fi
     release
     say state starting
+    ;;
+release)
+    kept=$(held_field aside)
+    [ -z "$kept" ] || ! exists "$kept" || refuse "the manifest is kept at $kept" "none is kept" "" "use service.start, which puts it back"
+    release
+    say state "$(if exists "$manifest"; then echo active; else echo inactive; fi)"
     ;;
 restart)
     need_crictl

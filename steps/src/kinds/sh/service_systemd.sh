@@ -1,4 +1,4 @@
-# A service that systemd runs. $1: status | start | stop | restart | enable, $2: the unit, $3: the record of its being
+# A service that systemd runs. $1: status | start | stop | restart | enable | release, $2: the unit, $3: the record of its being
 # held down. systemd 219 (CentOS 7) is the oldest: `show` has no --value there and knows no InvocationID.
 verb=$1 unit=$2 held=$3
 property() { systemctl show -p "$1" "$unit" | sed -n "s/^$1=//p"; }
@@ -28,6 +28,15 @@ settle() {
     done
 }
 
+# Has it start at boot as it did before it was held down, and ends that it is.
+let_go() {
+    case $(held_field enabled) in
+    enabled) systemctl enable "$unit" || fail "$unit cannot be enabled again" "as it was before it was stopped" "$(enabled)" ;;
+    enabled-runtime) systemctl enable --runtime "$unit" || fail "$unit cannot be enabled again" "as it was before it was stopped" "$(enabled)" ;;
+    esac
+    release
+}
+
 case $verb in
 status)
     say active "$(active)"
@@ -50,15 +59,15 @@ stop)
     ;;
 start)
     case "$(active) $(held_word)" in active\ no | activating\ no) say changed false ;; *) say changed true ;; esac
-    case $(held_field enabled) in
-    enabled) systemctl enable "$unit" || fail "$unit cannot be enabled again" "as it was before it was stopped" "$(enabled)" ;;
-    enabled-runtime) systemctl enable --runtime "$unit" || fail "$unit cannot be enabled again" "as it was before it was stopped" "$(enabled)" ;;
-    esac
-    release
+    let_go
     systemctl reset-failed "$unit" 2>/dev/null || :
     # Does not wait for the start to be complete: the first etcd of several says so only when a quorum is up.
     systemctl start --no-block "$unit" || fail "$unit cannot be started" "" "$(recent)"
     settle
+    ;;
+release)
+    say changed "$(if exists "$held"; then echo true; else echo false; fi)"
+    let_go
     ;;
 restart)
     ! exists "$held" || refuse "$unit is held down" "a service that is not held down" "$held" "use service.start"
