@@ -120,7 +120,7 @@ fn where_only_a_person_knows_what_happened_it_asks_before_anything_is_taken_back
     outcome.says(&format!("skip {} b", run.id));
     outcome.says(&format!("rollback {}", run.id));
     assert_eq!(desk.file("ran"), "b\n");
-    desk.laptop.expect(0, &["skip", &run.id, "b", "--reason", "seen to have happened"]);
+    desk.laptop.expect(0, &["skip", "--done", &run.id, "b", "--reason", "seen to have happened"]);
     desk.back(0, &run.id);
     assert_eq!(desk.file("ran"), "b\nback b\nback: {{ x }}\n");
 }
@@ -136,7 +136,7 @@ fn a_rollback_that_failed_is_gone_on_with_and_never_given_up_half_way() {
     desk.laptop.expect(2, &["runs", "abort", &back, "--reason", "x"]).says("half of it leaves nothing whole");
     desk.laptop.expect(2, &["commit", &run]).says(&back);
     desk.laptop.expect(2, &["rollback", &run, "--preview"]).says(&format!("resume {back}"));
-    desk.laptop.expect(0, &["skip", &back, "undo-b", "--reason", "it did happen"]);
+    desk.laptop.expect(0, &["skip", "--done", &back, "undo-b", "--reason", "it did happen"]);
     desk.back(0, &run);
     assert_eq!(desk.file("ran"), "b\nb ended\nback b\nback: {{ x }}\n");
     desk.back(2, &run).says("was rolled back already");

@@ -209,8 +209,9 @@ fn a_disk_that_fills_up_in_the_middle_of_a_run_stops_it_and_it_goes_on_once_ther
             "beside" => home.join("beside").exists(),
             step => chain() > step[1..].parse::<usize>().unwrap(),
         };
-        let verb = if happened { "skip" } else { "retry" };
-        laptop.expect(0, &["--state-dir", state, verb, words[at + 1], words[at + 2], "--reason", "seen"]);
+        let verb: &[&str] = if happened { &["skip", "--done"] } else { &["retry"] };
+        let answer = [&["--state-dir", state], verb, &[words[at + 1], words[at + 2], "--reason", "seen"]].concat();
+        laptop.expect(0, &answer);
         laptop.expect(0, &["--state-dir", state, "resume"]);
     } else {
         resumed.expect(0);

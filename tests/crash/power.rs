@@ -118,8 +118,8 @@ impl<'a> Powered<'a> {
             assert!(!run.events("started", step).is_empty(), "{step} was never started:\n{asked}");
             let status = run.dir.join(format!("capsules/{step}@-.1/status"));
             assert!(!status.exists(), "{step} left a status, and a person is asked:\n{asked}");
-            let answer = if count(effects, step) == 0 { "retry" } else { "skip" };
-            self.ask(&[answer, &run.id, step, "--reason", "seen"]).expect(0);
+            let answer: &[&str] = if count(effects, step) == 0 { &["retry"] } else { &["skip", "--done"] };
+            self.ask(&[answer, &[&run.id, step, "--reason", "seen"]].concat()).expect(0);
         }
         questions.len()
     }

@@ -189,9 +189,9 @@ impl Trial {
         let Some(item) = asked else { return false };
         let (step, key) = (item["step"].as_str().unwrap(), item["item"].as_str().unwrap());
         let happened = self.count(step) > 0;
-        let verb = if happened { "skip" } else { "retry" };
+        let verb: &[&str] = if happened { &["skip", "--done"] } else { &["retry"] };
         let name = if key == "-" { step.to_owned() } else { format!("{step}@{key}") };
-        self.laptop.expect(0, &[verb, id, &name, "--reason", "its file was looked at"]);
+        self.laptop.expect(0, &[verb, &[id, &name, "--reason", "its file was looked at"]].concat());
         *if happened { &mut tally.skipped } else { &mut tally.retried } += 1;
         true
     }

@@ -137,28 +137,9 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     let mut stops = signals::listen()?;
 
     let finish = Finish { global, run: &run };
-    if fresh {
-        let findings = tokio::select! {
-            findings = prepare::preflight(&context, beginning.revert) => findings,
-            stop = stops.recv() => {
-                let reason = "by a signal, before anything was changed".to_owned();
-                journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
-                report.close();
-                return Err(stopped(stop.unwrap_or(Stop::Terminate)));
-            }
-        };
-        let findings: Vec<Finding> = findings.into_iter().map(|finding| veil.finding(finding)).collect();
-        let any_fails = findings.iter().any(|finding| !finding.holds);
-        let mut events = vec![Event::Preflight { findings: findings.clone() }];
-        if any_fails {
-            let reason = "a precondition does not hold".to_owned();
-            events.push(Event::Ended { ending: Ending::Refused, reason });
-        }
-        journal.commit(events)?;
-        if any_fails {
-            report.close();
-            return Err(refused(&findings));
-        }
+    if fresh && let Err(error) = preflight(&context, &mut journal, beginning.revert, &veil, &mut stops).await {
+        report.close();
+        return Err(error);
     }
     if let Err(fault) = raise(&context, &mut journal, &hosts, &standing).await {
         let ending = if fresh { Ending::Refused } else { Ending::Interrupted };
@@ -194,6 +175,33 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     drop(driver);
     context.world.close().await;
     outcome
+}
+
+/// Evaluates what must hold before anything is changed. Where it does not, or a signal comes, the run is over.
+async fn preflight(
+    context: &Context,
+    journal: &mut Journal,
+    revert: bool,
+    veil: &Veil,
+    stops: &mut mpsc::UnboundedReceiver<Stop>,
+) -> Result<(), CommandError> {
+    let findings = tokio::select! {
+        findings = prepare::preflight(context, revert) => findings,
+        stop = stops.recv() => {
+            let reason = "by a signal, before anything was changed".to_owned();
+            journal.commit(vec![Event::Ended { ending: Ending::Refused, reason }])?;
+            return Err(stopped(stop.unwrap_or(Stop::Terminate)));
+        }
+    };
+    let findings: Vec<Finding> = findings.into_iter().map(|finding| veil.finding(finding)).collect();
+    let any_fails = findings.iter().any(|finding| !finding.holds);
+    let mut events = vec![Event::Preflight { findings: findings.clone() }];
+    if any_fails {
+        let reason = "a precondition does not hold".to_owned();
+        events.push(Event::Ended { ending: Ending::Refused, reason });
+    }
+    journal.commit(events)?;
+    if any_fails { Err(refused(&findings)) } else { Ok(()) }
 }
 
 pub(super) async fn lower(context: &Context) {

@@ -48,13 +48,14 @@ impl Kept {
             return Err(CommandError::new(Exit::Internal, "the run was cut off before it began; nothing was done"));
         };
         let blobs = Blobs { beginning, read: &blob };
-        let mut kept = Self::new(blobs.value(&beginning.plan_blob)?, blobs.value(&beginning.site_blob)?);
+        let mut kept =
+            Self::new(blobs.value(&beginning.plan_blob, "plan")?, blobs.value(&beginning.site_blob, "site")?);
         for record in records {
             if let Event::Amended { plan_blob, .. } = &record.event {
-                kept.amend(Arc::new(blobs.value(plan_blob)?));
+                kept.amend(Arc::new(blobs.value(plan_blob, "plan")?));
             }
             if let Event::SiteChanged { site_blob, reason, .. } = &record.event {
-                kept.change_site(blobs.value(site_blob)?, reason);
+                kept.change_site(blobs.value(site_blob, "site")?, reason);
             }
         }
         Ok(kept)
@@ -127,17 +128,20 @@ struct Blobs<'a> {
 }
 
 impl Blobs<'_> {
-    fn value<T: DeserializeOwned>(&self, digest: &str) -> Result<T, CommandError> {
+    fn value<T: DeserializeOwned>(&self, digest: &str, what: &str) -> Result<T, CommandError> {
         let bytes = (self.read)(digest).map_err(|error| {
             let run = &self.beginning.run;
-            let message = format!("what run `{run}` keeps cannot be had: {}", chain(&error));
+            let message = format!("the {what} of run `{run}` cannot be had: {}", chain(&error));
             CommandError { message, ..CommandError::from(error) }
                 .hint(format!("or finish by hand: `requorum runs export {run} --to DIR` writes what was done"))
         })?;
         serde_json::from_slice(&bytes).map_err(|error| {
             let Beginning { run, version, .. } = self.beginning;
-            CommandError::new(Exit::Internal, format!("what run `{run}` keeps cannot be read by this version: {error}"))
-                .hint(format!("it began with requorum {version}; resume with that version"))
+            CommandError::new(
+                Exit::Internal,
+                format!("the {what} of run `{run}` cannot be read by this version: {error}"),
+            )
+            .hint(format!("it began with requorum {version}; resume with that version"))
         })
     }
 }

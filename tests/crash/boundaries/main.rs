@@ -161,8 +161,8 @@ fn compare(plan: &Plan, calm: &Tale, tale: &Tale, deaths: &[Place]) {
             }
         };
         let mut value = value.clone();
-        if consequence == Consequence::Asked && lost && tale.fold[name]["state"] == "overridden" {
-            value["state"] = "overridden".into();
+        if consequence == Consequence::Asked && lost && tale.fold[name]["state"] == "forced done" {
+            value["state"] = "forced done".into();
         }
         assert!(is_same(&value, &tale.fold[name], lost), "{name} was\n{value}\nand is\n{}: {what}", tale.fold[name]);
     }

@@ -87,18 +87,19 @@ impl Play<'_> {
         for item in shown["items"].as_array().unwrap() {
             let name = name_of(item);
             let verb = match item["state"].as_str().unwrap() {
-                "asks" => "approve",
+                "asks" => vec!["approve"],
                 "needs you" => {
                     self.tale.asked.push(name.clone());
-                    if self.case.happened(item) { "skip" } else { "retry" }
+                    if self.case.happened(item) { vec!["skip", "--done"] } else { vec!["retry"] }
                 }
                 "failed" => {
                     self.tale.retried.push(name.clone());
-                    "retry"
+                    vec!["retry"]
                 }
                 _ => continue,
             };
-            return [verb, id, &name, "--reason", "it was looked at"].map(str::to_owned).to_vec();
+            let words = [&verb[..], &[id, &name, "--reason", "it was looked at"]].concat();
+            return words.into_iter().map(str::to_owned).collect();
         }
         ["resume", id].map(str::to_owned).to_vec()
     }

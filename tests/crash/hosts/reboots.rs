@@ -17,7 +17,7 @@ fn after_a_reboot_under_a_command_a_person_is_asked_and_nothing_is_repeated() {
     story.laptop.expect(6, &["resume"]);
     assert_eq!((story.host.count("count"), story.host.count("then")), (1, 0));
 
-    story.laptop.expect(0, &["skip", &run.id, "work@h", "--reason", "the file is there"]);
+    story.laptop.expect(0, &["skip", "--done", &run.id, "work@h", "--reason", "the file is there"]);
     story.laptop.expect(0, &["resume"]);
     assert_eq!((story.host.count("count"), story.host.count("then")), (1, 1));
 }
