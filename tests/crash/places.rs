@@ -202,7 +202,7 @@ fn a_disk_that_fills_up_in_the_middle_of_a_run_stops_it_and_it_goes_on_once_ther
     let chain = || fs::read_to_string(home.join("chain")).unwrap_or_default().lines().count();
     if resumed.code == 6 {
         // A command of the chain ended while its status could not be written: only a person knows.
-        let question = resumed.stderr.lines().find(|line| line.contains(" skip ")).expect("what is asked").to_owned();
+        let question = resumed.stderr.lines().find(|line| line.contains(" --done ")).expect("what is asked").to_owned();
         let words: Vec<&str> = question.split_whitespace().collect();
         let at = words.iter().position(|word| *word == "skip").unwrap();
         let happened = match words[at + 2] {

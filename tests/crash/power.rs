@@ -110,7 +110,7 @@ impl<'a> Powered<'a> {
     /// Answers for the steps whose outcome is in doubt, by what can be seen of their effects. Returns how many there were.
     fn answer(&self, asked: &Outcome, effects: &Path) -> usize {
         let (run, _) = self.run().unwrap();
-        let questions: Vec<&str> = asked.stderr.lines().filter(|line| line.contains(" skip ")).collect();
+        let questions: Vec<&str> = asked.stderr.lines().filter(|line| line.contains(" --done ")).collect();
         assert!(!questions.is_empty(), "it needs a person, but does not say for what:\n{asked}");
         for question in &questions {
             let mut words = question.split_whitespace().skip_while(|word| *word != run.id);

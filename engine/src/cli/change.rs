@@ -45,7 +45,7 @@ impl Change<'_> {
         let new = loaded.compiled.plan;
         let differences = difference::between(&self.kept.plan, &new);
         if differences.is_empty() {
-            eprintln!("the plan does not differ from the one of the run");
+            output::tell_line(format_args!("the plan does not differ from the one of the run"));
             return Ok(None);
         }
         let state = self.kept.state(self.records)?;
@@ -81,7 +81,7 @@ impl Change<'_> {
             return refused(what, &texts(&not_allowed), &why.collect::<Vec<_>>());
         }
         if allowed.is_empty() {
-            eprintln!("the site does not differ from the one of the run");
+            output::tell_line(format_args!("the site does not differ from the one of the run"));
             return Ok(None);
         }
         let lines = texts(&allowed);
@@ -99,7 +99,7 @@ impl Change<'_> {
             if mark_lost(&mut new, &host) {
                 lines.push(format!("{host} is lost"));
             } else {
-                eprintln!("{host} is lost already");
+                output::tell_line(format_args!("{host} is lost already"));
             }
         }
         if lines.is_empty() {
@@ -173,7 +173,7 @@ fn print(lines: &[String]) -> Result<(), CommandError> {
 
 fn tell(lines: &[String]) {
     for line in lines {
-        eprintln!("{line}");
+        output::tell_line(format_args!("{line}"));
     }
 }
 
@@ -188,17 +188,20 @@ fn refused(what: &str, lines: &[String], why: &[String]) -> Result<Option<Event>
 fn tell_left_out(state: &RunState, host: &HostName) {
     let left: Vec<ItemId> = state.open_on(host).map(|(id, _)| id).collect();
     if left.is_empty() {
-        eprintln!("{host} is given up; nothing of the plan was left to be done there");
+        output::tell_line(format_args!("{host} is given up; nothing of the plan was left to be done there"));
         return;
     }
-    eprintln!("{host} is given up, and these are left out:");
+    output::tell_line(format_args!("{host} is given up, and these are left out:"));
     for id in &left {
-        eprintln!("  {id} ({})", state.item(id).map_or("", |item| item.phase.word()));
+        output::tell_line(format_args!("  {id} ({})", state.item(id).map_or("", |item| item.phase.word())));
     }
     for step in &state.plan().steps {
         let open = state.items_of(&step.id).any(|(id, item)| !item.phase.is_done() && !left.contains(&id));
         for id in left.iter().filter(|id| open && steps_read_by(step).contains(id.step.as_str())) {
-            eprintln!("  `{}` uses what `{}` returns: it finds nothing from {host}", step.id, id.step);
+            output::tell_line(format_args!(
+                "  `{}` uses what `{}` returns: it finds nothing from {host}",
+                step.id, id.step
+            ));
         }
     }
 }

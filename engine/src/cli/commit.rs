@@ -76,7 +76,7 @@ impl Commit {
             let (own, named): (Vec<_>, Vec<_>) = asides.into_iter().partition(|(aside, _)| aside.own_name);
             let cluster = &original.beginning.cluster;
             let what = format!("deleting what run `{}` set aside is destructive for cluster `{cluster}`", original.id);
-            eprint!("{}", list("to be deleted for good:", &own));
+            output::tell(format_args!("{}", list("to be deleted for good:", &own)));
             self.confirm.of(cluster, &what, String::new)?;
             let purged: Vec<String> = own.iter().map(|(aside, _)| format!("{}:{}", aside.host, aside.path)).collect();
             journal.commit(vec![Event::Committed { by: operator(), hosts: Vec::new(), purged }])?;

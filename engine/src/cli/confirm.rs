@@ -5,6 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::Args;
 
 use super::error::{CommandError, Exit};
+use super::output;
 
 /// How the operator confirms.
 #[derive(Debug, Args)]
@@ -43,7 +44,7 @@ impl Confirm {
                 CommandError::new(Exit::Unconfirmed, message).hint(format!("give --confirm {cluster}, or --yes"))
             );
         }
-        eprint!("{}\ntype the name of the cluster ({cluster}) to go on: ", show());
+        output::tell(format_args!("{}\ntype the name of the cluster ({cluster}) to go on: ", show()));
         // A terminal that cannot be written to will not answer either.
         let _ = std::io::stderr().flush();
         let mut line = String::new();

@@ -19,6 +19,7 @@ use super::error::{CommandError, Exit, chain};
 use super::home::Home;
 use super::kept::Kept;
 use super::options::{Global, Pace, operator};
+use super::output;
 use super::prepare;
 use crate::exec::context::{Context, Errand};
 use crate::exec::driver::{Answer, Asker, Driver, Ended, Setting};
@@ -238,7 +239,7 @@ pub fn give_back(
         stopped
     });
     for complaint in &stopped.complaints {
-        eprintln!("{complaint}");
+        output::tell_line(format_args!("{complaint}"));
     }
     journal.commit(stopped.events)?;
     Ok(())
@@ -341,7 +342,7 @@ fn refused(findings: &[Finding]) -> CommandError {
     for finding in findings.iter().filter(|finding| !finding.holds) {
         summary::failed_check(&mut text, finding);
     }
-    eprint!("{}", readable(&text));
+    output::tell(format_args!("{}", readable(&text)));
     CommandError::reported(Exit::Precondition)
 }
 
@@ -366,7 +367,7 @@ pub(super) fn stopped(stop: Stop) -> CommandError {
 pub(super) fn fenced(fault: &requorum_steps::Fault) -> CommandError {
     let mut text = String::new();
     summary::fault_block(&mut text, "the cluster is held by another operator", fault);
-    eprint!("{}", readable(&text));
+    output::tell(format_args!("{}", readable(&text)));
     CommandError::reported(Exit::Locked)
 }
 
@@ -397,7 +398,7 @@ impl Terminal {
         if self.asked.as_ref() != Some(id) {
             while self.lines.try_recv().is_ok() {}
             self.asked = Some(id.clone());
-            eprint!("\n{id} asks:\n{}\ngo on? [yes/no] ", readable(message));
+            output::tell(format_args!("\n{id} asks:\n{}\ngo on? [yes/no] ", readable(message)));
         }
         loop {
             let line = self.lines.recv().await?;
@@ -405,7 +406,7 @@ impl Terminal {
                 "yes" | "y" => true,
                 "no" | "n" => false,
                 _ => {
-                    eprint!("go on? [yes/no] ");
+                    output::tell(format_args!("go on? [yes/no] "));
                     continue;
                 }
             };

@@ -56,7 +56,7 @@ impl Export {
                 }
             }
         }
-        eprint!("{}", account(id.as_str(), &remains, &kept));
+        output::tell(format_args!("{}", account(id.as_str(), &remains, &kept)));
         let whole = remains.whole().is_some() && !remains.records.is_empty();
         if whole && kept.iter().all(|kept| kept.content.is_ok()) {
             return Ok(());
@@ -137,7 +137,7 @@ fn write(to: &Path, remains: &Remains, kept: &[Kept]) -> Result<(), CommandError
         let pretty = serde_json::from_slice::<Value>(content).and_then(|value| serde_json::to_vec_pretty(&value));
         private_file(&to.join(format!("{}.json", kept.name)), pretty.as_ref().unwrap_or(content))?;
     }
-    eprintln!("written to {}", to.display());
+    output::tell_line(format_args!("written to {}", to.display()));
     Ok(())
 }
 

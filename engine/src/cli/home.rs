@@ -11,6 +11,7 @@ use requorum_steps::RunId;
 
 use super::error::{CommandError, Exit, chain};
 use super::kept::Kept;
+use super::output;
 use super::recover;
 use crate::exec::journal;
 use crate::run::record::{Beginning, Ending, Event, FORMAT, Record};
@@ -182,9 +183,9 @@ impl Home {
         let glances: Result<Vec<Glance>, _> = self.ids()?.iter().map(|id| self.look(id)).collect();
         let glances = glances?;
         for damage in glances.iter().filter_map(|glance| glance.damage.as_ref()) {
-            eprintln!("warning: {}", damage.message);
+            output::tell_line(format_args!("warning: {}", damage.message));
             for hint in &damage.hints {
-                eprintln!("  hint: {hint}");
+                output::tell_line(format_args!("  hint: {hint}"));
             }
         }
         Ok(glances)

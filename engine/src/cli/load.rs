@@ -8,6 +8,7 @@ use requorum_steps::catalog;
 use super::error::{CommandError, Exit};
 use super::kept::Kept;
 use super::options::Inputs;
+use super::output;
 use crate::plan::diagnostic::{self, Diagnostic};
 use crate::plan::{Compiled, Files, Given, Kept as KeptInputs, Mode, ReadSite, Request, Source, compile, compile_for};
 
@@ -172,7 +173,7 @@ pub fn report(error: LoadError, colour: bool) -> CommandError {
 /// Shows diagnostics on standard error.
 pub fn show(diagnostics: &[Diagnostic], sources: &[&Source], colour: bool) {
     if !diagnostics.is_empty() {
-        eprint!("{}", diagnostic::render(diagnostics, sources, colour));
+        output::tell(format_args!("{}", diagnostic::render(diagnostics, sources, colour)));
     }
 }
 

@@ -118,10 +118,10 @@ impl Command {
 
 fn report(error: &CommandError) -> ExitCode {
     if !error.message.is_empty() {
-        eprintln!("error: {}", error.message);
+        output::tell_line(format_args!("error: {}", error.message));
     }
     for hint in &error.hints {
-        eprintln!("  hint: {hint}");
+        output::tell_line(format_args!("  hint: {hint}"));
     }
     ExitCode::from(error.exit as u8)
 }

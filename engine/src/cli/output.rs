@@ -1,4 +1,4 @@
-//! Standard output: data for a person or a program, who may stop reading at any time.
+//! Standard output, data for a person or a program, and standard error: whoever reads them may stop at any time.
 
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write as _};
@@ -17,4 +17,15 @@ pub fn print(text: Arguments<'_>) -> Result<(), CommandError> {
 /// Prints a line of text.
 pub fn line(text: Arguments<'_>) -> Result<(), CommandError> {
     print(format_args!("{text}\n"))
+}
+
+/// Tells a person something on standard error. If nobody listens any more, the exit status has to do.
+pub fn tell(text: Arguments<'_>) {
+    let mut out = std::io::stderr().lock();
+    let _ = out.write_fmt(text).and_then(|()| out.flush());
+}
+
+/// Tells a person a line.
+pub fn tell_line(text: Arguments<'_>) {
+    tell(format_args!("{text}\n"));
 }
