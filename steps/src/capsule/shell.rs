@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn no_backslash_stands_between_quotes_where_fish_would_read_it() {
-        assert_eq!(quote(r"a\b'c"), r"'a'\''\'b'\''c'");
+        assert_eq!(quote(r"a\b'c"), r"'a'\\'b'\''c'");
         assert_eq!(quote("=plain"), "'=plain'", "zsh would look for a program");
     }
 
