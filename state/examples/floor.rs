@@ -2,10 +2,10 @@
 //!
 //! `cargo run --release -p requorum-state --example floor -- DIR STEPS PARALLEL [COMMAND [ARG…]]`
 //!
-//! Each step appends its intent to one file and syncs it. With a command it then makes a directory with the files
-//! `command` and `start`, syncs both, the directory and its parent, runs the command, writes and syncs `status`, renames it
-//! into place and syncs the directory: seven syncs and one process, which is what `docs/architecture.md` promises of a
-//! command on this machine. A result needs no sync of its own, as it rides along with the next intent. Nothing here could be
+//! Each step appends its intent to one file and syncs it. With a command it then makes a directory with the files `command`
+//! and `start`, syncs `start`, the directory and its parent, runs the command, writes and syncs `status`, renames it into
+//! place and syncs the directory: six syncs and one process, which is what `docs/architecture.md` promises of a command on
+//! this machine. A result needs no sync of its own, as it rides along with the next intent. Nothing here could be
 //! resumed, and no shell, supervisor, output or report is paid for.
 
 use std::fs::{self, File, OpenOptions};
@@ -60,7 +60,7 @@ fn intent(mut journal: &File) -> io::Result<()> {
 
 fn attempt(dir: &Path, command: &[String]) -> io::Result<()> {
     fs::create_dir(dir)?;
-    write_synced(&dir.join("command"), command.join(" ").as_bytes())?;
+    fs::write(dir.join("command"), command.join(" "))?;
     write_synced(&dir.join("start"), b"boot id\nsession\nstart time\nend\n")?;
     sync(dir)?;
     sync(dir.parent().unwrap_or(dir))?;
