@@ -19,7 +19,7 @@ use crate::capsule::watch::Watched;
 use crate::capsule::{CapsuleState, Holder, Watch, look};
 use crate::fault::Fault;
 use crate::name::{AttemptId, HostName};
-use crate::redact::Redactor;
+use crate::redact::{Given, Redactor};
 use crate::site::{Host, Site};
 use crate::transport::etcd::EtcdPool;
 use crate::transport::{local, ssh::SshPool};
@@ -255,6 +255,15 @@ impl World {
             Some(host) => self.on(host)?.stop(attempt, grace).await,
             None => LocalCapsules::new(&self.settings, &self.supervisors).stop(attempt, grace).await,
         }
+    }
+
+    /// Takes secrets out of the files in which an attempt on this machine has kept its output. A mark in their place cannot be
+    /// told from one that the command wrote itself, so whoever reads them again does not get the secret back.
+    pub fn redact_here(&self, attempt: &AttemptId, given: &Given) -> Result<(), Fault> {
+        if self.redactor.secrets().is_empty() {
+            return Ok(());
+        }
+        LocalCapsules::new(&self.settings, &self.supervisors).redact(attempt, &self.redactor, given)
     }
 
     /// Closes all connections and waits until their processes have ended. Capsules go on.

@@ -244,15 +244,27 @@ impl Work<'_> {
         number: u32,
         before: Value,
     ) -> Result<Attempted, Stopping> {
-        match self.do_it(action, number, &before).await {
+        let ended = match self.do_it(action, number, &before).await {
             Outcome::Acted(result) => {
                 let holds = self.acted(number, result).await?;
-                Ok(if holds { Attempted::Settled } else { Attempted::Unverified })
+                if holds { Attempted::Settled } else { Attempted::Unverified }
             }
-            Outcome::Failed(fault) => Ok(Attempted::Failed { fault, before }),
+            Outcome::Failed(fault) => Attempted::Failed { fault, before },
             Outcome::InDoubt(fault) => {
                 self.commit(Event::Doubted { id: self.entry.id.clone(), attempt: number, fault }).await?;
-                Ok(Attempted::Settled)
+                Attempted::Settled
+            }
+        };
+        self.redact_files(number);
+        Ok(ended)
+    }
+
+    /// Takes secrets out of the files in which an attempt on this machine has kept its output, now that it is read.
+    fn redact_files(&self, number: u32) {
+        if self.entry.host().is_none() {
+            let attempt = self.context.attempt(&self.entry.id, number);
+            if let Err(fault) = self.context.world.redact_here(&attempt, &self.entry.given) {
+                self.context.report.say(&format!("{attempt}: {}", phrase::fault_line(&fault)));
             }
         }
     }

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -20,6 +21,7 @@ use crate::capsule::{CapsuleState, cut_off, shell};
 use crate::crossing::crossing;
 use crate::fault::Fault;
 use crate::name::AttemptId;
+use crate::redact::{Filter, Given, Redactor};
 use crate::world::{Output, Script, Settings, Stdin};
 
 /// How often a session is looked at while it is waited for.
@@ -155,6 +157,39 @@ impl<'w> LocalCapsules<'w> {
         Ok(())
     }
 
+    /// Takes secrets out of what an attempt has kept of its output.
+    pub(crate) fn redact(&self, attempt: &AttemptId, redactor: &Arc<Redactor>, given: &Given) -> Result<(), Fault> {
+        let directory = self.directory(attempt);
+        let redact = |stream: &str| -> io::Result<()> {
+            let (head, tail) = (directory.join(format!("{stream}.head")), directory.join(format!("{stream}.tail")));
+            let mut kept = [read_kept(&head)?, read_kept(&tail)?];
+            // One byte of the end too many tells that the middle was dropped, maybe inside a secret.
+            let cut = kept[1].len() > CAP;
+            let mut whole = [&kept[0], &kept[1][usize::from(cut)..]].concat();
+            if cut {
+                redactor.mend(&mut whole, CAP);
+            }
+            let mut filter = Filter::new(Arc::clone(redactor), given.clone());
+            let mut safe = filter.push(&whole);
+            safe.extend(filter.finish());
+            let end = safe.split_off(safe.len().min(CAP));
+            if cut {
+                kept[1].remove(0);
+            }
+            for (path, before, after) in [(head, &kept[0], safe), (tail, &kept[1], end)] {
+                if *before != after {
+                    let beside = directory.join("redacted.tmp");
+                    fs::write(&beside, after)?;
+                    fs::rename(beside, path)?;
+                }
+            }
+            Ok(())
+        };
+        ["out", "err"].into_iter().try_for_each(redact).map_err(|error| {
+            Fault::failed("a secret in its output could not be taken out of its files").seen(error.to_string())
+        })
+    }
+
     fn directory(&self, attempt: &AttemptId) -> PathBuf {
         self.settings.local_capsules.join(attempt.directory())
     }
@@ -233,6 +268,14 @@ fn show(directory: &Path, watched: &Watched) {
         if read.is_ok() {
             watched.take(stream, told, &new);
         }
+    }
+}
+
+/// Reads a part of the output; nothing where there is none.
+fn read_kept(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        kept => kept,
     }
 }
 
