@@ -63,7 +63,9 @@ impl Forecast<'_> {
 
     fn preflight_text(&self, text: &mut String) {
         let failing = self.preflight.iter().filter(|finding| !finding.holds).count();
-        if failing == 0 {
+        if self.preflight.is_empty() {
+            let _ = writeln!(text, "preflight: nothing to check");
+        } else if failing == 0 {
             let _ = writeln!(text, "preflight: all {} checks hold", self.preflight.len());
         } else {
             let _ = writeln!(
@@ -84,7 +86,7 @@ impl Forecast<'_> {
         let items: Vec<&Foreseen> = self.items.iter().filter(|item| item.id.step == step.id).collect();
         let title = items.first().map_or(step.title.as_str(), |item| item.title.as_str());
         let danger = if step.danger > Danger::Safe { format!("  [{}]", step.danger) } else { String::new() };
-        let _ = writeln!(text, "\n{}{danger}  {title}", step.id);
+        let _ = writeln!(text, "\n{}", format!("{}{danger}  {title}", step.id).trim_end());
         if items.is_empty() {
             let _ = writeln!(text, "  nothing to do");
         }
