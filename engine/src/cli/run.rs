@@ -8,7 +8,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 use requorum_state::{SledStore, Store};
 use requorum_steps::crossing::crossing;
-use requorum_steps::{Danger, RunId, catalog};
+use requorum_steps::{Danger, RunId};
 
 use super::confirm::Confirm;
 use super::error::{CommandError, Exit};
@@ -21,6 +21,7 @@ use crate::exec::{clock, journal};
 use crate::plan::compiled::Plan;
 use crate::plan::{Compiled, Mode, ReadSite};
 use crate::run::record::{Beginning, Event, FORMAT, Record};
+use crate::run::rollback::ends_the_way_back;
 
 /// Runs a plan on a cluster
 #[derive(Debug, Args)]
@@ -105,8 +106,7 @@ fn dangers(plan: &Plan) -> String {
     let mut text = format!("{}: {}\n\n", plan.name, plan.title);
     for step in plan.steps.iter().filter(|step| step.danger > Danger::Safe) {
         let title = if step.title.is_empty() { &step.kind } else { &step.title };
-        let undo = catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty()) || step.undo.is_some();
-        let back = if undo { "" } else { ", cannot be taken back" };
+        let back = if ends_the_way_back(step) { ", cannot be taken back" } else { "" };
         let _ = writeln!(text, "  {:<24} {} ({}{back})", step.id.as_str(), title, step.danger);
     }
     text

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::future::join_all;
-use requorum_steps::{Action, Builtin, Danger, Effect, Fault, FaultKind, Kind, Make, Probe, Seat, StepId, catalog};
+use requorum_steps::{Action, Builtin, Danger, Effect, Fault, FaultKind, Kind, Make, Probe, Seat, StepId};
 use serde_json::{Map, Value, json};
 
 use super::attempt::question;
@@ -19,6 +19,7 @@ use crate::plan::compiled::{CheckUse, Step};
 use crate::plan::{template, uses};
 use crate::report::phrase;
 use crate::run::record::{Event, Finding, ItemId, Record};
+use crate::run::rollback::ends_the_way_back;
 use crate::run::state::{Phase, RunState};
 
 /// What is foreseen of one item.
@@ -364,13 +365,9 @@ fn unseen(fault: Fault) -> Outlook {
     }
 }
 
-/// Returns the first step that would run, that a working cluster would notice, and that has no way back.
+/// Returns the first step that would run and after which there is no rollback.
 #[must_use]
 pub fn point_of_no_return<'a>(context: &'a Context, foreseen: &[Foreseen]) -> Option<&'a Step> {
-    let acts = |step: &&Step| {
-        foreseen.iter().any(|item| item.id.step == step.id && item.outlook.may_act()) && step.danger > Danger::Safe
-    };
-    let has_undo =
-        |step: &Step| step.undo.is_some() || catalog::find(&step.kind).is_some_and(|kind| !kind.undo.is_empty());
-    context.plan.steps.iter().filter(acts).find(|step| !has_undo(step))
+    let acts = |step: &Step| foreseen.iter().any(|item| item.id.step == step.id && item.outlook.may_act());
+    context.plan.steps.iter().find(|step| ends_the_way_back(step) && acts(step))
 }

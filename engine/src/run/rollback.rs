@@ -81,11 +81,14 @@ pub fn derive(state: &RunState, run: &RunId, undoings: &BTreeMap<ItemId, Undoing
 /// notices it, and nothing takes it back.
 #[must_use]
 pub fn point_of_no_return(state: &RunState) -> Option<ItemId> {
-    let none = |step: &Step| {
-        step.undo.is_none() && !is_harmless(step) && catalog::find(&step.kind).is_some_and(|kind| kind.undo.is_empty())
-    };
     let mut items = state.items().filter(|(_, item)| item.attempt > 0 && item.phase.may_have_acted().is_some());
-    items.find(|(id, _)| state.step(&id.step).is_some_and(none)).map(|(id, _)| id)
+    items.find(|(id, _)| state.step(&id.step).is_some_and(ends_the_way_back)).map(|(id, _)| id)
+}
+
+/// Says whether a rollback is refused once a step has acted: a working cluster notices it, and nothing takes it back.
+#[must_use]
+pub fn ends_the_way_back(step: &Step) -> bool {
+    step.undo.is_none() && !is_harmless(step) && catalog::find(&step.kind).is_some_and(|kind| kind.undo.is_empty())
 }
 
 /// Says whether a rollback may leave the effect of a step: it only reads, or a working cluster does not notice it.
