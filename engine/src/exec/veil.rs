@@ -3,7 +3,7 @@
 //! [`Context::action`](super::context::Context::action) puts the values of secrets in and draws a veil over the kind that is
 //! made, so that nothing comes out of it but through here: neither a result nor a fault reaches a template, the journal or a
 //! report before it is redacted. What was seen before an act comes back as a kind once said it. What reaches the journal
-//! and the report on other ways goes through [`Veil::event`] and [`Veiled`] once more.
+//! and the report on other ways goes through [`Veil::event`] and `Veiled` once more.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,7 @@
 //! The first 512 KiB of each stream grow in `out.head` and `err.head` as the command writes them; of what follows the last
 //! 512 KiB are kept, and are in `out.tail` and `err.tail` at the end. While it follows, the script sends once a second what is
 //! new in the heads, in frames with their offsets: `chunk out|err OFFSET LENGTH`, then the bytes. After a lost connection they
-//! come again from the start, and [`watch`] tells each byte once. The answer at the end has it all, whatever was sent before.
+//! come again from the start, and `watch` tells each byte once. The answer at the end has it all, whatever was sent before.
 //!
 //! Launching is idempotent, so a client that lost the connection launches again. Whoever finds an attempt absent or not
 //! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
