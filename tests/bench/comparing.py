@@ -26,11 +26,11 @@ class Bench:
     peers: list
     work: Path
     quick: bool
+    rounds: int | None = None
 
-    @property
-    def rounds(self):
-        """How often each side is timed at each size."""
-        return 2 if self.quick else 5
+    def __post_init__(self):
+        """Each side is timed this often at each size."""
+        self.rounds = self.rounds or (2 if self.quick else 5)
 
     def named(self, *words):
         """The peers whose names begin with these words, in this order."""

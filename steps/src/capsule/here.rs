@@ -123,15 +123,21 @@ impl<'w> LocalCapsules<'w> {
         if before != CapsuleState::Running {
             return Ok(before);
         }
-        if let Some(session) = session(&self.directory(attempt)) {
-            let end = |within, signal, leader_too| until_gone(&session, within, signal, leader_too);
-            session.signal(Some(Signal::TERM), false).map_err(|error| unreadable(&error))?;
-            if !end(grace, None, false).await? {
-                end(Duration::from_secs(10), Some(Signal::KILL), false).await?;
+        let directory = self.directory(attempt);
+        if let Some(session) = session(&directory) {
+            let signal = |signal, leader_too| session.signal(signal, leader_too).map_err(|error| unreadable(&error));
+            let gone = |kill: Option<Signal>| move || Ok(signal(kill, false)? == 0);
+            signal(Some(Signal::TERM), false)?;
+            if !within(grace, gone(None)).await? {
+                within(Duration::from_secs(10), gone(Some(Signal::KILL))).await?;
             }
-            // The leader still writes the status.
-            if !end(Duration::from_secs(5), None, true).await? {
-                end(Duration::from_secs(10), Some(Signal::KILL), true).await?;
+            // The leader still writes the status. Afterwards it is left alone: it may be at another attempt.
+            let over = |kill: Option<Signal>| {
+                let directory = &directory;
+                move || Ok(ended(directory).is_some() || signal(kill, true)? == 0)
+            };
+            if !within(Duration::from_secs(5), over(None)).await? {
+                within(Duration::from_secs(10), over(Some(Signal::KILL))).await?;
             }
         }
         let after = self.state(attempt)?;
@@ -153,7 +159,12 @@ impl<'w> LocalCapsules<'w> {
             let program = self.settings.supervisor.display();
             Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
         })?;
-        while supervisor.goes_on().await.map_err(|error| unreadable(&error))? && ended(directory).is_none() {}
+        while supervisor.goes_on().await.map_err(|error| unreadable(&error))? {
+            if ended(directory).is_some() {
+                supervisor.done();
+                break;
+            }
+        }
         Ok(())
     }
 
@@ -195,14 +206,10 @@ impl<'w> LocalCapsules<'w> {
     }
 }
 
-async fn until_gone(
-    session: &Session,
-    within: Duration,
-    signal: Option<Signal>,
-    leader_too: bool,
-) -> Result<bool, Fault> {
-    let deadline = Instant::now() + within;
-    while session.signal(signal, leader_too).map_err(|error| unreadable(&error))? > 0 {
+/// Waits until something is so, or for a time; says whether it is.
+async fn within(time: Duration, mut is_so: impl FnMut() -> Result<bool, Fault>) -> Result<bool, Fault> {
+    let deadline = Instant::now() + time;
+    while !is_so()? {
         if Instant::now() >= deadline {
             return Ok(false);
         }

@@ -2,7 +2,9 @@
 //!
 //! The engine starts its own binary as `capsule-supervise`, and writes the attempt's directory to its standard input when there
 //! is one for it. The supervisor leads a session of its own, so neither the end of the engine nor a Ctrl-C reaches it, holds the
-//! lock of the attempt as long as it lives, and leaves the status; then it writes a line, for the engine to look.
+//! lock of the attempt as long as it follows it, and leaves the status; then it writes a line, for the engine to look. Once the
+//! status is durable, and if the command has left no process behind, it writes a zero byte and waits for the next attempt. So
+//! a session never holds processes of two attempts.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +18,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::process::WaitOptions;
 use serde::{Deserialize, Serialize};
 
 use crate::capsule::capped::Capped;
@@ -39,23 +43,57 @@ pub(crate) struct Order {
     pub(crate) stdin: Option<PathBuf>,
 }
 
-/// Runs the command of the attempt's directory that standard input names, and leaves its status there; does nothing if that
-/// names none. The engine calls it for its hidden command `capsule-supervise`, before anything else.
+/// Runs the commands of the attempts' directories that standard input names, one after the other, and leaves their statuses
+/// there. It ends with its standard input, with what it could not do, and when a command has left processes behind. The engine
+/// calls it for its hidden command `capsule-supervise`, before anything else.
 #[must_use]
 pub fn supervise() -> ExitCode {
     // It fails only if this process leads a process group already, and then it has no terminal to lose.
     let _ = rustix::process::setsid();
-    let mut order = Vec::new();
-    let read = io::stdin().lock().read_until(0, &mut order);
-    let (Ok(_), Some(path)) = (read, order.strip_suffix(b"\0")) else { return ExitCode::SUCCESS };
-    let directory = Path::new(OsStr::from_bytes(path));
-    match run(directory) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let adopts = adopt_orphans();
+    loop {
+        let mut order = Vec::new();
+        let read = io::stdin().lock().read_until(0, &mut order);
+        let (Ok(_), Some(path)) = (read, order.strip_suffix(b"\0")) else { return ExitCode::SUCCESS };
+        let directory = Path::new(OsStr::from_bytes(path));
+        if let Err(error) = run(directory) {
             let _ = fs::write(directory.join("supervisor.log"), format!("{error}\n"));
-            ExitCode::FAILURE
+            return ExitCode::FAILURE;
+        }
+        if !adopts || has_children() {
+            return ExitCode::SUCCESS;
+        }
+        tell_engine(b"\0");
+    }
+}
+
+/// Makes this process the parent of what its commands leave behind; says whether that is so.
+#[cfg(target_os = "linux")]
+fn adopt_orphans() -> bool {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).is_ok()
+}
+
+/// Says that this process does not become the parent of what its commands leave behind: only Linux can do it.
+#[cfg(not(target_os = "linux"))]
+fn adopt_orphans() -> bool {
+    false
+}
+
+/// Says whether a process lives that this one has started or adopted; buries those that have ended.
+fn has_children() -> bool {
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(error) => return error != Errno::CHILD,
         }
     }
+}
+
+/// Writes to the engine, which may be gone.
+fn tell_engine(word: &[u8]) {
+    let mut engine = io::stdout();
+    let _ = engine.write_all(word).and_then(|()| engine.flush());
 }
 
 fn run(directory: &Path) -> io::Result<()> {
@@ -78,9 +116,7 @@ fn run(directory: &Path) -> io::Result<()> {
     at("before status");
     fs::rename(unfinished, &finished)?;
     at("after status");
-    // The engine may be gone.
-    let mut engine = io::stdout();
-    let _ = engine.write_all(b"\n").and_then(|()| engine.flush());
+    tell_engine(b"\n");
     sync(&finished)?;
     sync(directory)
 }
@@ -114,7 +150,8 @@ fn obey(directory: &Path, order: &Order) -> io::Result<i32> {
         None => Stdio::null(),
     };
     let spool = order.stdin.clone().unwrap_or_else(|| PathBuf::from("/dev/null"));
-    let mut command = Command::new("sh");
+    // By its path, since a search along PATH tries to start it in each directory.
+    let mut command = Command::new("/bin/sh");
     command.arg("-c").arg(&order.text).arg("sh").args(&order.args);
     command.env("REQUORUM_ATTEMPT", directory).env("REQUORUM_STDIN", spool);
     let mut child = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;

@@ -1,12 +1,13 @@
-//! The supervisors of attempts on this machine: processes of this program, each of which gets one order.
+//! The supervisors of attempts on this machine: processes of this program, which take one order after the other.
 //!
-//! To start one takes longer than many a command runs. So when one has got its order, the next is started and waits for its
-//! own. It is not lost with the engine but ends: nobody is left then who could write to its standard input.
+//! To start one takes longer than many a command runs, and to make its last status durable takes a sync that nobody waits for.
+//! So those that are done wait for their next order here, and when none does, one is started ahead. They are not lost with the
+//! engine but end: nobody is left then who could write to their standard input.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, ChildStdout, Command};
@@ -14,50 +15,54 @@ use tokio::process::{ChildStdin, ChildStdout, Command};
 /// Where supervisors come from.
 pub(crate) struct Supervisors {
     program: PathBuf,
-    /// The one that waits for an order.
-    waiting: Mutex<Option<Supervisor>>,
+    waiting: Arc<Waiting>,
 }
 
-/// A supervisor that has no order yet.
+/// Those that wait for an order. There are never more than were at work at once, and one.
+#[derive(Default)]
+struct Waiting(Mutex<Vec<Supervisor>>);
+
+/// A supervisor that has no order.
 struct Supervisor {
     stdin: ChildStdin,
     stdout: ChildStdout,
 }
 
-/// A supervisor at work. Dropped, it goes on alone.
+/// A supervisor at work. Dropped, it does its order alone and ends.
 pub(crate) struct AtWork {
-    stdout: ChildStdout,
+    supervisor: Supervisor,
+    /// Whether it has said that it can take another order.
+    free: bool,
+    waiting: Arc<Waiting>,
 }
 
 impl Supervisors {
     /// Makes a source of supervisors that has started none; see [`crate::world::Settings::supervisor`].
     pub(crate) fn of(program: PathBuf) -> Self {
-        Self { program, waiting: Mutex::default() }
+        Self { program, waiting: Arc::default() }
     }
 
     /// Orders an attempt, by its directory.
     pub(crate) async fn order(&self, attempt: &Path) -> io::Result<AtWork> {
-        let waiting = self.waiting().take();
+        let mut ordered = None;
         // One that was killed while it waited takes no order.
-        let at_work = match waiting {
-            Some(waiting) => waiting.order(attempt).await.ok(),
-            None => None,
-        };
-        let at_work = match at_work {
-            Some(at_work) => at_work,
+        while let (None, Some(waiting)) = (&ordered, self.waiting.take()) {
+            ordered = waiting.order(attempt).await.ok();
+        }
+        let supervisor = match ordered {
+            Some(supervisor) => supervisor,
             None => self.start()?.order(attempt).await?,
         };
-        if self.waiting().is_none() {
+        if self.waiting.is_empty() {
             // If it cannot be started, the next order says so.
-            let next = self.start().ok();
-            *self.waiting() = next;
+            self.start().ok().into_iter().for_each(|next| self.waiting.put(next));
         }
-        Ok(at_work)
+        Ok(AtWork { supervisor, free: false, waiting: self.waiting.clone() })
     }
 
-    /// Lets the one that waits end.
+    /// Lets those that wait end.
     pub(crate) fn dismiss(&self) {
-        drop(self.waiting().take());
+        while self.waiting.take().is_some() {}
     }
 
     fn start(&self) -> io::Result<Supervisor> {
@@ -69,24 +74,53 @@ impl Supervisors {
             (_, _) => Err(io::Error::other("the supervisor has no pipes")),
         }
     }
+}
 
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Supervisor>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Waiting {
+    fn take(&self) -> Option<Supervisor> {
+        self.all().pop()
+    }
+
+    fn put(&self, supervisor: Supervisor) {
+        self.all().push(supervisor);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.all().is_empty()
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<Supervisor>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Supervisor {
-    async fn order(mut self, attempt: &Path) -> io::Result<AtWork> {
+    async fn order(mut self, attempt: &Path) -> io::Result<Self> {
         // The zero byte tells that the path is whole.
         let order = [attempt.as_os_str().as_encoded_bytes(), b"\0"].concat();
         self.stdin.write_all(&order).await?;
-        Ok(AtWork { stdout: self.stdout })
+        Ok(self)
     }
 }
 
 impl AtWork {
     /// Waits until there may be something new: the status is in place, or the supervisor has ended. Then it is `false`.
     pub(crate) async fn goes_on(&mut self) -> io::Result<bool> {
-        Ok(self.stdout.read(&mut [0; 64]).await? > 0)
+        let mut words = [0; 64];
+        let read = self.supervisor.stdout.read(&mut words).await?;
+        self.free |= words[..read].contains(&0);
+        Ok(read > 0)
+    }
+
+    /// Has it wait for its next order as soon as it can take one, unless it ends instead.
+    pub(crate) fn done(mut self) {
+        tokio::spawn(async move {
+            while !self.free {
+                if !self.goes_on().await.unwrap_or(false) {
+                    return;
+                }
+            }
+            self.waiting.put(self.supervisor);
+        });
     }
 }
