@@ -56,19 +56,19 @@ pub struct Compiled {
 
 /// Compiles a plan, or returns all that is wrong with it and its site, those of the plan first, each by its place.
 pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut site_problems = Problems::new(request.site.map_or("", |site| site.name.as_str()));
+    let mut site_problems = request.site.map_or_else(Problems::unread, Problems::of);
     let site = request.site.and_then(|source| site::read(source, request.home, &mut site_problems));
     compile_with(request, site, site_problems)
 }
 
 /// Compiles a plan for a site that was read before: the one that a run keeps.
 pub fn compile_for(request: &Request<'_>, site: ReadSite) -> Result<Compiled, Vec<Diagnostic>> {
-    compile_with(request, Some(site), Problems::new(""))
+    compile_with(request, Some(site), Problems::unread())
 }
 
 /// Reads a site by itself, or returns all that is wrong with it.
 pub fn read_site(source: &Source, home: Option<&Path>) -> Result<ReadSite, Vec<Diagnostic>> {
-    let mut problems = Problems::new(&source.name);
+    let mut problems = Problems::of(source);
     let site = site::read(source, home, &mut problems);
     let refused = problems.refuse();
     site.filter(|_| !refused).ok_or_else(|| problems.sorted())
@@ -79,7 +79,7 @@ fn compile_with(
     site: Option<ReadSite>,
     site_problems: Problems,
 ) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut problems = Problems::new(&request.plan.name);
+    let mut problems = Problems::of(request.plan);
     if site.is_none() && request.site.is_none() && request.mode == Mode::Run {
         problems
             .error(Span::default(), "missing-site", "there is no site to run the plan on")

@@ -15,15 +15,21 @@ use super::Source;
 /// How many problems are shown; the rest are counted.
 const SHOWN: usize = 100;
 
-/// A place in a text: line and column count characters from 1.
+/// One of the files that [`Problems`] are about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct File(u16);
+
+/// A place in a text: line and column count characters from 1. It is small, as every value of a plan has one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
+    /// The file.
+    pub file: File,
     /// The line, from 1; 0 where the problem has no place in the text.
-    pub line: usize,
+    pub line: u32,
     /// The column, from 1, in characters.
-    pub column: usize,
+    pub column: u32,
     /// The length in characters; it may be 0.
-    pub length: usize,
+    pub length: u32,
 }
 
 /// Says whether a problem refuses the plan.
@@ -46,11 +52,11 @@ pub struct Diagnostic {
     /// The file, as the operator named it.
     pub file: String,
     /// The line, from 1; 0 where it has no place in the file.
-    pub line: usize,
+    pub line: u32,
     /// The column, from 1, in characters.
-    pub column: usize,
+    pub column: u32,
     /// The length of what is at fault, in characters.
-    pub length: usize,
+    pub length: u32,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// Why it is wrong.
@@ -108,23 +114,31 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, _, name)| name)
 }
 
-/// Collects the problems of one file.
-#[derive(Debug)]
+/// Collects the problems of a plan with the files that it includes, or of a site.
+#[derive(Debug, Default)]
 pub struct Problems {
-    file: String,
+    /// The names of the files, the first of which is the plan or the site itself.
+    files: Vec<String>,
     found: Vec<Diagnostic>,
 }
 
 impl Problems {
-    /// Makes an empty collection for the file of that name.
-    pub fn new(file: impl Into<String>) -> Self {
-        Self { file: file.into(), found: Vec::new() }
+    /// Makes an empty collection for a file.
+    #[must_use]
+    pub fn of(source: &Source) -> Self {
+        Self { files: vec![source.name.clone()], found: Vec::new() }
     }
 
-    /// Returns the name of the file.
+    /// Makes a collection that nobody reads.
     #[must_use]
-    pub fn file(&self) -> &str {
-        &self.file
+    pub fn unread() -> Self {
+        Self::default()
+    }
+
+    /// Returns the name of a file, as the operator named it.
+    #[must_use]
+    pub fn name(&self, file: File) -> &str {
+        self.files.get(usize::from(file.0)).map_or("", String::as_str)
     }
 
     /// Adds a problem that refuses the plan.
@@ -138,8 +152,8 @@ impl Problems {
     }
 
     fn push(&mut self, severity: Severity, span: Span, code: &'static str, message: String) -> &mut Diagnostic {
-        let Span { line, column, length } = span;
-        let file = self.file.clone();
+        let Span { file, line, column, length } = span;
+        let file = self.name(file).to_owned();
         let (cause, help, beyond) = (None, None, self.found.len() >= SHOWN);
         self.found.push(Diagnostic { severity, code, file, line, column, length, message, cause, help, beyond });
         let last = self.found.len() - 1;
@@ -216,7 +230,7 @@ impl<'a> Shown<'a> {
         };
         let source = source.map(|source| Text {
             source: NamedSource::new(&source.name, source.text.clone()),
-            column: diagnostic.column.saturating_sub(1),
+            column: index(diagnostic.column),
         });
         Self { diagnostic, source, span, label, help }
     }
@@ -249,12 +263,17 @@ impl SourceCode for Text {
 
 /// Finds the bytes of a place. A place beyond the text is put at its end.
 fn bytes(text: &str, diagnostic: &Diagnostic) -> SourceSpan {
-    let skipped: usize = text.split_inclusive('\n').take(diagnostic.line - 1).map(str::len).sum();
+    let skipped: usize = text.split_inclusive('\n').take(index(diagnostic.line)).map(str::len).sum();
     let line = text[skipped..].split(['\n', '\r']).next().unwrap_or_default();
     let at = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(offset, _)| offset);
-    let start = at(diagnostic.column.saturating_sub(1));
-    let end = at(diagnostic.column.saturating_sub(1) + diagnostic.length);
+    let start = at(index(diagnostic.column));
+    let end = at(index(diagnostic.column) + diagnostic.length as usize);
     (skipped + start, end - start).into()
+}
+
+/// Counts from 0 what a place counts from 1.
+fn index(number: u32) -> usize {
+    number.saturating_sub(1) as usize
 }
 
 impl std::fmt::Display for Shown<'_> {

@@ -240,7 +240,7 @@ impl<'a> Names<'a> {
         }
         let changed = match without_bare_paths(text) {
             Ok(rest) => match paths_of_text(&rest) {
-                Ok(paths) => self.look(&paths, here, span, &mut Problems::new("")).secrets,
+                Ok(paths) => self.look(&paths, here, span, &mut Problems::unread()).secrets,
                 Err(_) => BTreeSet::new(),
             },
             Err(error) => {

@@ -98,7 +98,7 @@ impl Compiler<'_, '_> {
     }
 
     fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.problems.file(), span.line)
+        format!("{}:{}", self.problems.name(span.file), span.line)
     }
 
     /// Checks a text that is shown to people, and renders it where all is known.
@@ -188,7 +188,7 @@ impl Compiler<'_, '_> {
     /// Returns the hosts that a check names, as far as they are known before the run.
     fn hosts_looked_at(&mut self, node: &Node, around: Around<'_>) -> Vec<Item> {
         // What is wrong with it is reported with the other arguments.
-        let mut unreported = Problems::new(self.problems.file());
+        let mut unreported = Problems::unread();
         let prepared = self.names.prepare(node, around.here, &mut unreported);
         let value = fill(&prepared.value, node, self.names.scope(), &mut unreported);
         let elements = match value {

@@ -12,7 +12,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visit
 use serde_json::{Map, Number, Value};
 
 use super::Source;
-use super::diagnostic::{Problems, Span};
+use super::diagnostic::{File, Problems, Span};
 
 /// The largest text that is read, in bytes.
 const MAX_BYTES: usize = 64 << 20;
@@ -152,7 +152,7 @@ pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
         }
     };
     if matches!(raw, Raw::Scalar(Tree::Null)) {
-        problems.error(Span { line: 1, column: 1, length: 0 }, "yaml", "the file is empty");
+        problems.error(place(1, 1, 0), "yaml", "the file is empty");
         return None;
     }
     let mut lockstep = Lockstep { events: Parser::new_from_str(text), problems };
@@ -168,7 +168,7 @@ pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
 /// Reads the text of a value that was given outside a file, as `--set list=[a, b]` does.
 pub(super) fn value(text: &str) -> Result<Value, String> {
     let source = Source { name: String::new(), text: text.to_owned(), directory: None };
-    let mut problems = Problems::new("");
+    let mut problems = Problems::of(&source);
     match parse(&source, &mut problems) {
         Some(node) if problems.count() == 0 => Ok(node.to_json()),
         Some(_) | None => {
@@ -181,7 +181,7 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
 fn explain(error: &serde_yaml::Error) -> (Span, String) {
     let span = error
         .location()
-        .map(|at| Span { line: at.line(), column: at.column(), length: usize::from(at.line() > 0) })
+        .map(|at| place(at.line(), at.column(), usize::from(at.line() > 0)))
         .unwrap_or_default();
     let text = error.to_string();
     let text = text.find(" at line ").map_or(text.as_str(), |end| &text[..end]);
@@ -195,7 +195,7 @@ fn explain(error: &serde_yaml::Error) -> (Span, String) {
 
 fn malformed(text: &str, span: Span, cause: String, problems: &mut Problems) {
     let found = problems.error(span, "yaml", "malformed YAML").cause(cause);
-    let line = span.line.checked_sub(1).and_then(|before| text.lines().nth(before)).unwrap_or_default();
+    let line = span.line.checked_sub(1).and_then(|before| text.lines().nth(before as usize)).unwrap_or_default();
     if [": {{", "- {{", "[{{", ": *"].iter().any(|mark| line.contains(mark)) {
         found.help("a value that begins with `{{`, `*` or `&` has to stand in quotes: \"{{ … }}\"");
     } else if line.starts_with('\t') {
@@ -294,7 +294,7 @@ impl<'a> Lockstep<'a, '_> {
             Some(Ok((event, at))) => Ok((event, span(&at))),
             Some(Err(error)) => {
                 let at = error.marker();
-                let span = Span { line: at.line(), column: at.col() + 1, length: 1 };
+                let span = place(at.line(), at.col() + 1, 1);
                 Err(Mismatch(span, error.info().to_owned()))
             }
             None => Err(Mismatch(Span::default(), "it ends too early".to_owned())),
@@ -394,7 +394,7 @@ fn key_of(raw: Raw, event: &Event<'_>, span: Span) -> Result<String, Mismatch> {
 /// The entries of a map, each key once.
 struct Entries {
     list: Vec<Entry>,
-    lines: HashMap<String, usize>,
+    lines: HashMap<String, u32>,
 }
 
 impl Entries {
@@ -422,7 +422,13 @@ fn disagree(span: Span) -> Mismatch {
 /// The place of an event. Of what ends in another line, the first character.
 fn span(at: &saphyr_parser::Span) -> Span {
     let length = if at.start.line() == at.end.line() { at.end.col().saturating_sub(at.start.col()) } else { 1 };
-    Span { line: at.start.line(), column: at.start.col() + 1, length }
+    place(at.start.line(), at.start.col() + 1, length)
+}
+
+/// Makes a place. No text that is read has more lines or columns than its numbers hold.
+fn place(line: usize, column: usize, length: usize) -> Span {
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Span { file: File::default(), line: number(line), column: number(column), length: number(length) }
 }
 
 #[cfg(test)]
@@ -437,12 +443,13 @@ mod tests {
     }
 
     fn read(text: &str) -> (Option<Node>, Vec<super::super::Diagnostic>) {
-        let mut problems = Problems::new("x.yaml");
-        let node = parse(&source(text), &mut problems);
+        let source = source(text);
+        let mut problems = Problems::of(&source);
+        let node = parse(&source, &mut problems);
         (node, problems.sorted())
     }
 
-    fn at(node: &Node, keys: &[&str]) -> (usize, usize, usize) {
+    fn at(node: &Node, keys: &[&str]) -> (u32, u32, u32) {
         let way: Vec<Step> = keys.iter().map(|key| Step::Key((*key).to_owned())).collect();
         let span = node.place(&way);
         (span.line, span.column, span.length)
