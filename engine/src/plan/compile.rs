@@ -6,7 +6,7 @@ use std::path::Path;
 use requorum_steps::Kind;
 
 use super::compiled::{FORMAT, Plan, Step};
-use super::diagnostic::{Problems, Severity, Span};
+use super::diagnostic::{File, Problems, Severity, Span};
 use super::document::{self, Document, Kinds, StepDecl};
 use super::inputs::{self, Values};
 use super::names::Names;
@@ -100,7 +100,7 @@ fn compile_with(
 
 fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut Problems) -> Option<Plan> {
     let kinds = Kinds(request.kinds.iter().map(|kind| (kind.name, *kind)).collect());
-    let node = yaml::parse(request.plan, problems)?;
+    let node = yaml::parse(request.plan, File::MAIN, problems)?;
     let document = document::read(&node, &kinds, problems)?;
     platform_fits(&document, site, problems);
     let site_secrets = site.map(|read| read.secrets.as_slice()).unwrap_or_default();

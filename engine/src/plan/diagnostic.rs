@@ -19,6 +19,11 @@ const SHOWN: usize = 100;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct File(u16);
 
+impl File {
+    /// The plan or the site itself.
+    pub const MAIN: Self = Self(0);
+}
+
 /// A place in a text: line and column count characters from 1. It is small, as every value of a plan has one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::Source;
 use super::compiled::{SecretOrigin, SecretSource};
-use super::diagnostic::{Problems, Span, nearest};
+use super::diagnostic::{File, Problems, Span, nearest};
 use super::document::{PLATFORMS, name_is_an_identifier, version};
 use super::fields::{Fields, text};
 use super::template::placeholder;
@@ -45,7 +45,7 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
         "secrets",
         "vars",
     ];
-    let node = yaml::parse(source, problems)?;
+    let node = yaml::parse(source, File::MAIN, problems)?;
     let fields = Fields::read(&node, "a site", &KNOWN, problems)?;
     version(&fields, problems);
     let mut reader = Reader { source, home, problems };

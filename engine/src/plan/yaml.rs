@@ -134,11 +134,11 @@ impl Node {
 }
 
 /// Reads a document. `None`: it is malformed, which is reported; duplicate keys are reported too, and the first counts.
-pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
+pub(super) fn parse(source: &Source, file: File, problems: &mut Problems) -> Option<Node> {
     let text = source.text.strip_prefix('\u{FEFF}').unwrap_or(&source.text);
     if text.len() > MAX_BYTES {
         problems
-            .error(Span::default(), "yaml", "the file is too large")
+            .error(place(file, 0, 0, 0), "yaml", "the file is too large")
             .cause(format!("it has {} bytes; at most {MAX_BYTES} are read", text.len()));
         return None;
     }
@@ -146,16 +146,16 @@ pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
     let raw = match Seed(&budget).deserialize(serde_yaml::Deserializer::from_str(text)) {
         Ok(raw) => raw,
         Err(error) => {
-            let (span, cause) = explain(&error);
+            let (span, cause) = explain(&error, file);
             malformed(text, span, cause, problems);
             return None;
         }
     };
     if matches!(raw, Raw::Scalar(Tree::Null)) {
-        problems.error(place(1, 1, 0), "yaml", "the file is empty");
+        problems.error(place(file, 1, 1, 0), "yaml", "the file is empty");
         return None;
     }
-    let mut lockstep = Lockstep { events: Parser::new_from_str(text), problems };
+    let mut lockstep = Lockstep { events: Parser::new_from_str(text), file, problems };
     match lockstep.document(raw) {
         Ok(node) => Some(node),
         Err(Mismatch(span, message)) => {
@@ -169,7 +169,7 @@ pub(super) fn parse(source: &Source, problems: &mut Problems) -> Option<Node> {
 pub(super) fn value(text: &str) -> Result<Value, String> {
     let source = Source { name: String::new(), text: text.to_owned(), directory: None };
     let mut problems = Problems::of(&source);
-    match parse(&source, &mut problems) {
+    match parse(&source, File::MAIN, &mut problems) {
         Some(node) if problems.count() == 0 => Ok(node.to_json()),
         Some(_) | None => {
             Err(problems.sorted().into_iter().next().map_or_else(String::new, |p| p.cause.unwrap_or(p.message)))
@@ -178,11 +178,10 @@ pub(super) fn value(text: &str) -> Result<Value, String> {
 }
 
 /// Takes the place and the words out of an error of `serde_yaml`.
-fn explain(error: &serde_yaml::Error) -> (Span, String) {
+fn explain(error: &serde_yaml::Error, file: File) -> (Span, String) {
     let span = error
         .location()
-        .map(|at| place(at.line(), at.column(), usize::from(at.line() > 0)))
-        .unwrap_or_default();
+        .map_or_else(|| place(file, 0, 0, 0), |at| place(file, at.line(), at.column(), usize::from(at.line() > 0)));
     let text = error.to_string();
     let text = text.find(" at line ").map_or(text.as_str(), |end| &text[..end]);
     let text = match text {
@@ -285,19 +284,20 @@ struct Mismatch(Span, String);
 /// Goes over the events beside the values.
 struct Lockstep<'a, 'p> {
     events: Parser<'a, StrInput<'a>>,
+    file: File,
     problems: &'p mut Problems,
 }
 
 impl<'a> Lockstep<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), Mismatch> {
         match self.events.next_event() {
-            Some(Ok((event, at))) => Ok((event, span(&at))),
+            Some(Ok((event, at))) => Ok((event, span(self.file, &at))),
             Some(Err(error)) => {
                 let at = error.marker();
-                let span = place(at.line(), at.col() + 1, 1);
+                let span = place(self.file, at.line(), at.col() + 1, 1);
                 Err(Mismatch(span, error.info().to_owned()))
             }
-            None => Err(Mismatch(Span::default(), "it ends too early".to_owned())),
+            None => Err(Mismatch(place(self.file, 0, 0, 0), "it ends too early".to_owned())),
         }
     }
 
@@ -420,15 +420,15 @@ fn disagree(span: Span) -> Mismatch {
 }
 
 /// The place of an event. Of what ends in another line, the first character.
-fn span(at: &saphyr_parser::Span) -> Span {
+fn span(file: File, at: &saphyr_parser::Span) -> Span {
     let length = if at.start.line() == at.end.line() { at.end.col().saturating_sub(at.start.col()) } else { 1 };
-    place(at.start.line(), at.start.col() + 1, length)
+    place(file, at.start.line(), at.start.col() + 1, length)
 }
 
 /// Makes a place. No text that is read has more lines or columns than its numbers hold.
-fn place(line: usize, column: usize, length: usize) -> Span {
+fn place(file: File, line: usize, column: usize, length: usize) -> Span {
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Span { file: File::default(), line: number(line), column: number(column), length: number(length) }
+    Span { file, line: number(line), column: number(column), length: number(length) }
 }
 
 #[cfg(test)]
@@ -445,7 +445,7 @@ mod tests {
     fn read(text: &str) -> (Option<Node>, Vec<super::super::Diagnostic>) {
         let source = source(text);
         let mut problems = Problems::of(&source);
-        let node = parse(&source, &mut problems);
+        let node = parse(&source, File::MAIN, &mut problems);
         (node, problems.sorted())
     }
 
