@@ -165,6 +165,9 @@ async fn supervisors_take_one_attempt_after_the_other_and_end_with_their_engine(
     used.sort_unstable();
     used.dedup();
     assert!(used.len() <= 4, "{used:?}");
+    let before = alive();
+    run(20).await;
+    assert!(before.iter().all(|pid| alive().contains(pid)), "the others wait on");
     alive().into_iter().for_each(kill);
     assert!(!used.contains(&run(13).await), "those that were killed are replaced");
     drop(world);

@@ -1,5 +1,6 @@
 """Measures a job as whole processes: time, processor time, memory, syncs."""
 
+import functools
 import os
 import re
 import shutil
@@ -82,11 +83,17 @@ def synced(job, limit=LIMIT):
 
 
 def start(job):
-    """Starts a job. What it prints goes to the file `said`."""
+    """Starts a job as the leader of a session. What it prints goes to the file `said`."""
     with open(job.cwd / "said", "wb") as said:
         env = {**os.environ, **job.env}
         return subprocess.Popen(
-            job.argv, cwd=job.cwd, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT
+            job.argv,
+            cwd=job.cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 
@@ -94,14 +101,16 @@ def start(job):
 def started(job, limit):
     """Starts a job; afterwards, or when `limit` seconds are over, it does not run any more."""
     process = start(job)
-    timer = threading.Timer(limit, process.kill)
+    # With its children: what strace follows would live on without it.
+    kill = functools.partial(os.killpg, process.pid, signal.SIGKILL)
+    timer = threading.Timer(limit, kill)
     timer.start()
     try:
         yield process
     finally:
         timer.cancel()
         if process.poll() is None:
-            process.kill()
+            kill()
             process.wait()
 
 

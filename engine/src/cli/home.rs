@@ -237,10 +237,14 @@ impl Home {
             let glance = self.glance(&id)?;
             return if glance.is_unfinished() { Ok(glance) } else { Err(over(&id, glance.state())) };
         }
-        let mut unfinished: Vec<Glance> = self.glance_all()?.into_iter().filter(Glance::is_unfinished).collect();
+        let all = self.glance_all()?;
+        let last = match all.first() {
+            Some(last) => format!("the last one, {0}, is {1}: `requorum runs show {0}`", last.id, last.state()),
+            None => "there has been none: `requorum run PLAN -i SITE` begins one".to_owned(),
+        };
+        let mut unfinished: Vec<Glance> = all.into_iter().filter(Glance::is_unfinished).collect();
         match unfinished.len() {
-            0 => Err(CommandError::new(Exit::Usage, "there is no unfinished run")
-                .hint("`requorum runs list` shows the runs there are")),
+            0 => Err(CommandError::new(Exit::Usage, "there is no unfinished run").hint(last)),
             1 => unfinished.remove(0).readable(),
             _ => {
                 let names: Vec<String> = unfinished

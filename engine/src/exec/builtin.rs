@@ -87,7 +87,10 @@ impl Work<'_> {
             return self.fail(wait.attempt, Fault::refused(format!("`{}` is no duration", wait.text))).await;
         };
         let passed = Duration::try_from(clock::now().duration_since(wait.since)).unwrap_or_default();
-        tokio::time::sleep(whole.saturating_sub(passed)).await;
+        let rest = whole.saturating_sub(passed);
+        if !rest.is_zero() {
+            tokio::time::sleep(rest).await;
+        }
         self.acted(wait.attempt, json!({ "waited": wait.text })).await.map(drop)
     }
 

@@ -44,14 +44,12 @@ impl Supervisors {
 
     /// Orders an attempt, by its directory.
     pub(crate) async fn order(&self, attempt: &Path) -> io::Result<AtWork> {
-        let mut ordered = None;
-        // One that was killed while it waited takes no order.
-        while let (None, Some(waiting)) = (&ordered, self.waiting.take()) {
-            ordered = waiting.order(attempt).await.ok();
-        }
-        let supervisor = match ordered {
-            Some(supervisor) => supervisor,
-            None => self.start()?.order(attempt).await?,
+        let supervisor = loop {
+            let Some(waiting) = self.waiting.take() else { break self.start()?.order(attempt).await? };
+            // One that was killed while it waited takes no order.
+            if let Ok(ordered) = waiting.order(attempt).await {
+                break ordered;
+            }
         };
         if self.waiting.is_empty() {
             // If it cannot be started, the next order says so.

@@ -46,6 +46,9 @@ class Requorum(Side):
     def take_up(self, place, steps, parallel):
         listed = self.job(place, ["runs", "list", "-o", "json"])
         runs = json.loads(subprocess.run(listed.argv, cwd=place, check=True, capture_output=True).stdout)
+        if runs and all(run["state"] == "done" for run in runs):
+            # It was killed after its end.
+            return listed
         if any(run["state"] != "cut off" or run["unfinished"] for run in runs):
             return self.job(place, ["resume", "--parallel", str(parallel)])
         return self.prepare(place, steps, parallel)
