@@ -12,7 +12,8 @@ use requorum_steps::capsule::{CapsuleState, SHOWN, Stream};
 use requorum_steps::site::{EtcdAccess, Identity};
 use requorum_steps::world::Settings;
 use requorum_steps::{Fault, FaultKind, Output, Script, Site, Stdin, World};
-use support::{Seen, attempt, holder, kill, script, session_of, shown, supervisors, until};
+use rustix::process::Signal;
+use support::{Seen, attempt, holder, kill, script, send, session_of, shown, supervisors, until};
 
 #[test]
 fn supervisor() {
@@ -172,6 +173,22 @@ async fn supervisors_take_one_attempt_after_the_other_and_end_with_their_engine(
     assert!(!used.contains(&run(13).await), "those that were killed are replaced");
     drop(world);
     until("none is left", || alive().is_empty()).await;
+}
+
+#[tokio::test]
+async fn an_order_that_a_killed_supervisor_has_not_read_goes_to_another() {
+    let engine = Engine::new();
+    let world = engine.world();
+    let run = async |number| world.writer(None, attempt(number), holder("run-1", 1)).run(script("echo ran")).await;
+    run(1).await.unwrap();
+    let waiting = supervisors(engine.directory.path());
+    waiting.iter().for_each(|pid| send(*pid, Signal::STOP));
+    let prepared = engine.path("capsules").join(attempt(2).directory()).join("command");
+    let killed = async {
+        until("it is prepared", || prepared.exists()).await;
+        waiting.iter().for_each(|pid| kill(*pid));
+    };
+    assert_eq!(tokio::join!(run(2), killed).0.unwrap().text(), "ran");
 }
 
 #[tokio::test]

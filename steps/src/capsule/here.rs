@@ -155,17 +155,24 @@ impl<'w> LocalCapsules<'w> {
         let prepared = tokio::task::spawn_blocking(move || prepare(&place, text, args, &stdin)).await;
         prepared.map_err(|error| Fault::failed("the capsule could not be prepared").seen(error.to_string()))??;
         crossing(|| format!("capsule before launch {}", directory.file_name().unwrap_or_default().display()));
-        let mut supervisor = self.supervisors.order(directory).await.map_err(|error| {
-            let program = self.settings.supervisor.display();
-            Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
-        })?;
-        while supervisor.goes_on().await.map_err(|error| unreadable(&error))? {
-            if ended(directory).is_some() {
-                supervisor.done();
-                break;
+        loop {
+            let mut supervisor = self.supervisors.order(directory).await.map_err(|error| {
+                let program = self.settings.supervisor.display();
+                Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
+            })?;
+            while supervisor.goes_on().await.map_err(|error| unreadable(&error))? {
+                if ended(directory).is_some() {
+                    supervisor.done();
+                    return Ok(());
+                }
+            }
+            // One that was killed while it waited may have got the order and never read it.
+            if !supervisor.had_waited()
+                || state(directory).map_err(|error| unreadable(&error))? != CapsuleState::NotStarted
+            {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Takes secrets out of what an attempt has kept of its output.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use requorum_steps::capsule::{Holder, Stream, Watch};
 use requorum_steps::{AttemptId, HostName, ItemKey, RunId, Script, StepId};
+use rustix::process::{Pid, Signal};
 
 /// The name of the only host of [`sshd::Sshd::site`].
 pub fn host() -> HostName {
@@ -100,15 +101,24 @@ pub fn supervisors(directory: &Path) -> Vec<i32> {
     .collect()
 }
 
-/// Kills a process by its number, and sees it dead: its locks are free then.
+/// Kills a process by its number, and sees it dead with all its threads: its locks are free then.
 pub fn kill(number: i32) {
-    let pid = rustix::process::Pid::from_raw(number).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    send(number, Signal::KILL);
     let start = Instant::now();
-    while fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+    let lives = || {
+        let threads = fs::read_dir(format!("/proc/{number}/task")).map_or(0, Iterator::count);
+        let stat = fs::read_to_string(format!("/proc/{number}/stat"));
+        threads > 1 || stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    while lives() {
         assert!(start.elapsed() < Duration::from_secs(20), "{number} does not die");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Sends a signal to a process by its number.
+pub fn send(number: i32, signal: Signal) {
+    rustix::process::kill_process(Pid::from_raw(number).unwrap(), signal).unwrap();
 }
 
 /// The session of an attempt's directory: the second line of its start record.
