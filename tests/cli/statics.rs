@@ -80,7 +80,7 @@ fn every_shipped_plan_is_valid_without_a_site_and_can_be_drawn() {
         laptop.expect(0, &["graph", plan, "-o", "dot"]).prints("digraph");
         laptop.expect(0, &["graph", plan, "-o", "mermaid"]).prints("flowchart");
     }
-    laptop.expect(0, &["graph", SHIPPED[0]]).prints("after restore");
+    laptop.expect(0, &["graph", SHIPPED[0]]).prints("after verify");
     assert!(!laptop.state().exists(), "a check or a drawing has made a state directory");
 }
 

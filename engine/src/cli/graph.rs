@@ -1,19 +1,24 @@
 //! `requorum graph`: the steps and what they need, drawn.
 
-use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use requorum_steps::Danger;
 
 use super::error::CommandError;
 use super::load;
 use super::options::{Global, Inputs};
 use super::output;
 use crate::plan::Mode;
-use crate::plan::compiled::{Plan, Step};
+use crate::report::graph::{Drawing, Look};
+
+/// How many columns the text has where no terminal says how many there are.
+const COLUMNS: u16 = 80;
 
 /// Draws the steps of a plan and what they need
+///
+/// Shows in what order the steps go and which side by side, on which hosts, what is disruptive or destructive, what a person is
+/// asked, and from where on there is no rollback. Nothing is looked at but the files: `preview` tells what a run would do now.
 #[derive(Debug, Args)]
 pub struct Graph {
     /// The plan: a file, or a name of the library
@@ -39,6 +44,8 @@ enum Form {
     Dot,
     /// For Markdown
     Mermaid,
+    /// For a browser or a printer: one file
+    Html,
 }
 
 impl Graph {
@@ -46,109 +53,20 @@ impl Graph {
     pub fn run(self, global: &Global) -> Result<(), CommandError> {
         let loaded = load::compiled(&self.plan, self.site.as_deref(), &self.inputs, Mode::Check)
             .map_err(|error| load::report(error, global.colour()))?;
-        let plan = &loaded.compiled.plan;
-        output::print(format_args!(
-            "{}",
-            match self.output {
-                Form::Text => text(plan),
-                Form::Dot => dot(plan),
-                Form::Mermaid => mermaid(plan),
-            }
-        ))?;
-        Ok(())
-    }
-}
-
-fn mark(danger: Danger) -> &'static str {
-    match danger {
-        Danger::Safe => "",
-        Danger::Disruptive => "~",
-        Danger::Destructive => "!",
-    }
-}
-
-/// Says over what a step fans out.
-fn hosts(step: &Step) -> String {
-    match &step.items {
-        _ if !step.fans_out => String::new(),
-        None => "each of a list that the site tells".to_owned(),
-        Some(items) if items.is_empty() => "nothing".to_owned(),
-        Some(items) => items.iter().map(|item| item.key.as_str()).collect::<Vec<_>>().join(", "),
-    }
-}
-
-/// Draws levels: a step stands one level below the lowest that it needs.
-fn text(plan: &Plan) -> String {
-    let wide = plan.steps.iter().map(|step| step.id.as_str().len()).max().unwrap_or(0);
-    let mut levels: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
-    let mut rows: Vec<(usize, &Step)> = Vec::new();
-    for step in &plan.steps {
-        let level = step.needs.iter().filter_map(|need| levels.get(need.as_str())).max().map_or(1, |most| most + 1);
-        levels.insert(step.id.as_str(), level);
-        rows.push((level, step));
-    }
-    rows.sort_by_key(|(level, _)| *level);
-    let mut out = format!("{}: {}\n", plan.name, plan.title);
-    let mut last = 0;
-    for (level, step) in rows {
-        let number = if level == last { String::new() } else { level.to_string() };
-        last = level;
-        let needs: Vec<&str> = step.needs.iter().map(requorum_steps::StepId::as_str).collect();
-        let needs = if needs.is_empty() { String::new() } else { format!("  after {}", needs.join(", ")) };
-        let on = hosts(step);
-        let on = if on.is_empty() { on } else { format!("  on {on}") };
-        let line = format!("{number:>3} {:1} {:<wide$}  {:<24}{on}{needs}", mark(step.danger), step.id, step.kind);
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
-    out.push_str("~ disruptive  ! destructive\n");
-    out
-}
-
-fn dot(plan: &Plan) -> String {
-    let mut out = String::from(
-        "digraph plan {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fontname=\"sans-serif\"];\n",
-    );
-    for step in &plan.steps {
-        let fill = match step.danger {
-            Danger::Safe => "white",
-            Danger::Disruptive => "lightyellow",
-            Danger::Destructive => "mistyrose",
+        let drawing = Drawing::new(&loaded.compiled.plan, loaded.compiled.site.as_ref());
+        let drawn = match self.output {
+            Form::Text => drawing.text(look()),
+            Form::Dot => drawing.dot(),
+            Form::Mermaid => drawing.mermaid(),
+            Form::Html => drawing.html(),
         };
-        let on = hosts(step);
-        let on = if on.is_empty() { on } else { format!("\\non {}", escape(&on)) };
-        let _ = writeln!(out, "  \"{}\" [label=\"{}\\n{}{on}\", fillcolor={fill}];", step.id, step.id, step.kind);
+        output::print(format_args!("{drawn}"))
     }
-    for step in &plan.steps {
-        for need in &step.needs {
-            let _ = writeln!(out, "  \"{need}\" -> \"{}\";", step.id);
-        }
-    }
-    out.push_str("}\n");
-    out
 }
 
-fn mermaid(plan: &Plan) -> String {
-    let mut out = String::from("flowchart LR\n");
-    for step in &plan.steps {
-        let on = hosts(step);
-        let on = if on.is_empty() { on } else { format!("<br/>on {}", escape(&on)) };
-        let class = match step.danger {
-            Danger::Safe => "",
-            Danger::Disruptive => ":::disruptive",
-            Danger::Destructive => ":::destructive",
-        };
-        // `end` and the like are words of the language, so that ids get a prefix.
-        let _ = writeln!(out, "  s_{}[\"{}<br/>{}{on}\"]{class}", step.id, step.id, step.kind);
-    }
-    for step in &plan.steps {
-        for need in &step.needs {
-            let _ = writeln!(out, "  s_{need} --> s_{}", step.id);
-        }
-    }
-    out.push_str("  classDef disruptive fill:#fff8dc\n  classDef destructive fill:#ffe4e1\n");
-    out
-}
-
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "'")
+/// Finds out how standard output looks.
+fn look() -> Look {
+    let columns = console::Term::stdout().size_checked().map_or(COLUMNS, |(_, columns)| columns);
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    Look { columns: usize::from(columns.clamp(40, 110)), colour: std::io::stdout().is_terminal() && !plain }
 }

@@ -3,6 +3,7 @@
 pub mod change;
 pub mod check;
 pub mod commit;
+pub mod completion;
 pub mod confirm;
 pub mod decide;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod graph;
 pub mod home;
 pub mod kept;
 pub mod load;
+pub mod new;
 pub mod options;
 pub mod output;
 pub mod plans;
@@ -27,7 +29,7 @@ mod settle;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::decide::What;
 use self::error::CommandError;
@@ -71,9 +73,12 @@ enum Command {
     /// Lets a step be tried again
     Retry(decide::About),
     Plans(plans::Plans),
+    New(new::New),
     /// Prints the reference of step kinds as Markdown
     #[command(hide = true)]
     Reference,
+    Completion(completion::Completion),
+    Man(completion::Man),
     /// Prints the version
     Version,
 }
@@ -104,10 +109,13 @@ impl Command {
             Self::Skip(command) => command.run(global),
             Self::Retry(about) => about.run(global, What::Retry),
             Self::Plans(command) => command.run(),
+            Self::New(command) => command.run(),
             Self::Reference => {
                 output::print(format_args!("{}", reference::render()))?;
                 Ok(())
             }
+            Self::Completion(command) => command.run(Cli::command()),
+            Self::Man(command) => command.run(Cli::command()),
             Self::Version => {
                 output::line(format_args!("requorum {}", env!("CARGO_PKG_VERSION")))?;
                 Ok(())

@@ -226,15 +226,17 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn new(diagnostic: &'a Diagnostic, source: Option<&Source>) -> Self {
-        let source = source.filter(|_| diagnostic.line > 0);
-        let span = source.map_or_else(|| (0, 0).into(), |source| bytes(&source.text, diagnostic));
-        let label = diagnostic.cause.as_ref().filter(|cause| source.is_some() && !cause.contains('\n')).cloned();
+        let source = source.filter(|source| diagnostic.line > 0 && can_be_shown(&source.text, diagnostic.line));
+        let source = source.map(|source| (source, visible(&source.text)));
+        let span = source.as_ref().map_or_else(|| (0, 0).into(), |(_, text)| bytes(text, diagnostic));
+        let label = diagnostic.cause.as_ref().filter(|cause| source.is_some() && !cause.contains('\n'));
+        let label = label.map(|label| visible(label));
         let help = match (diagnostic.cause.as_ref().filter(|_| label.is_none()), &diagnostic.help) {
-            (Some(cause), Some(help)) => Some(format!("{cause}\n{help}")),
-            (cause, help) => cause.or(help.as_ref()).cloned(),
+            (Some(cause), Some(help)) => Some(visible(&format!("{cause}\n{help}"))),
+            (cause, help) => cause.or(help.as_ref()).map(|text| visible(text)),
         };
-        let source = source.map(|source| Text {
-            source: NamedSource::new(&source.name, source.text.clone()),
+        let source = source.map(|(source, text)| Text {
+            source: NamedSource::new(&source.name, text),
             column: index(diagnostic.column),
         });
         Self { diagnostic, source, span, label, help }
@@ -276,6 +278,27 @@ fn bytes(text: &str, diagnostic: &Diagnostic) -> SourceSpan {
     (skipped + start, end - start).into()
 }
 
+/// Says whether a line and those beside it are short enough to be shown. Nobody reads longer ones, and miette panics where an
+/// underline has more columns than a `u16`.
+fn can_be_shown(text: &str, line: u32) -> bool {
+    const MOST: usize = 4_000;
+    text.split('\n').skip(index(line).saturating_sub(1)).take(3).all(|line| line.len() <= MOST)
+}
+
+/// Shows characters that would move the cursor, colour the terminal or turn the direction of reading by a sign for them: one for
+/// one, so that columns stay. Line breaks and tabs stay too.
+fn visible(text: &str) -> String {
+    let mut next = text.chars().skip(1);
+    let sign = |c: char| match (c, next.next()) {
+        ('\n' | '\t', _) | ('\r', Some('\n')) => c,
+        ('\0'..='\u{1F}', _) => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
+        ('\u{7F}', _) => '\u{2421}',
+        ('\u{80}'..='\u{9F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}', _) => char::REPLACEMENT_CHARACTER,
+        (c, _) => c,
+    };
+    text.chars().map(sign).collect()
+}
+
 /// Counts from 0 what a place counts from 1.
 fn index(number: u32) -> usize {
     number.saturating_sub(1) as usize
@@ -284,8 +307,8 @@ fn index(number: u32) -> usize {
 impl std::fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.source, self.diagnostic.line) {
-            (Some(_), _) | (None, 0) => f.write_str(&self.diagnostic.message),
-            (None, _) => self.diagnostic.fmt(f),
+            (Some(_), _) | (None, 0) => f.write_str(&visible(&self.diagnostic.message)),
+            (None, _) => f.write_str(&visible(&self.diagnostic.to_string())),
         }
     }
 }
@@ -315,5 +338,37 @@ impl miette::Diagnostic for Shown<'_> {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         self.source.as_ref()?;
         Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(self.label.clone(), self.span))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str, message: &str, line: u32, length: u32) -> String {
+        let source = Source { name: "plan.yaml".to_owned(), text: text.to_owned(), directory: None };
+        let mut problems = Problems::of(&source);
+        let span = Span { file: File::MAIN, line, column: 1, length };
+        problems.error(span, "x", message).cause(message).help(message);
+        render(&problems.sorted(), &[&source], false)
+    }
+
+    #[test]
+    fn nothing_that_is_shown_moves_the_cursor_or_turns_the_line() {
+        let shown = shown("a: \u{1b}[2J\u{7f}\r\nb: \u{9b}\u{202e}x\tz\n", "says \u{1b}]0;x\u{7}", 1, 1);
+        assert!(shown.contains("says ␛]0;x␇") && shown.contains("a: ␛[2J␡"), "{shown}");
+        assert!(!shown.contains(['\u{1b}', '\u{7}', '\u{7f}', '\u{9b}', '\u{202e}']), "{shown:?}");
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_to_read_is_named_and_not_shown() {
+        let long = format!("a: {}\nb: 1\n", "x".repeat(80_000));
+        for line in [1, 2] {
+            let shown = shown(&long, "it is wrong", line, 70_000);
+            assert!(
+                shown.contains(&format!("plan.yaml:{line}:1: it is wrong")) && !shown.contains("xxx"),
+                "{shown:.300}"
+            );
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::inputs::{Input, declared};
 use super::yaml::{Entry, Node, Tree};
 
 /// The platforms that a plan can be written for.
-pub(super) const PLATFORMS: [&str; 6] = ["any", "systemd-etcd", "kubeadm", "uk8s", "openshift-4.4", "openshift-4.12"];
+pub const PLATFORMS: [&str; 6] = ["any", "systemd-etcd", "kubeadm", "uk8s", "openshift-4.4", "openshift-4.12"];
 /// How often a check is looked at while waiting, unless the plan says.
 const EVERY: Duration = Duration::from_secs(2);
 /// The keys that every step has.

@@ -29,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use compile::{Compiled, Mode, Request, compile, compile_for, read_site};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::digest;
+pub use document::PLATFORMS;
 pub use inputs::{Given, Kept};
 pub use site::ReadSite;
 pub use template::Scope;

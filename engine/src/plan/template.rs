@@ -11,6 +11,7 @@ mod spelling;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
@@ -27,6 +28,10 @@ pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
 const FUEL: u64 = 1_000_000;
 /// How deep the values of one template may nest calls.
 const RECURSION: usize = 100;
+/// How much one template may give, in bytes: as much as a plan may have. Fuel counts instructions, not what they make.
+const MOST_BYTES: usize = 64 << 20;
+/// What a value counts for beside its text.
+const VALUE_BYTES: usize = 64;
 
 static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut language = Environment::new();
@@ -187,6 +192,12 @@ pub fn render_text(text: &str, scope: &Scope) -> Result<String, BadTemplate> {
     })
 }
 
+/// Renders a text where all of it is known before a run; `None` where only the run, a site or an input can tell.
+#[must_use]
+pub fn known_text(text: &str, scope: &Scope) -> Option<String> {
+    render_text(text, scope).ok().filter(|text| !hole_in(&Value::String(text.clone())))
+}
+
 /// Evaluates a bare expression.
 pub fn evaluate(expression: &str, scope: &Scope) -> Result<Value, BadTemplate> {
     let spelled = spelling::expression(expression);
@@ -210,8 +221,41 @@ fn render_scalar(text: &str, scope: &Scope) -> Result<Value, BadTemplate> {
         Form::Expression(expression) => evaluate(expression, scope),
         Form::Template => {
             let spelled = spelling::template(text);
-            Ok(Value::String(LANGUAGE.template_from_str(&spelled)?.render(scope.context())?))
+            let template = LANGUAGE.template_from_str(&spelled)?;
+            let mut text = Bounded::default();
+            let outcome = template.render_captured_to(scope.context(), &mut text).map(drop);
+            if text.is_full {
+                return Err(too_much());
+            }
+            outcome?;
+            String::from_utf8(text.bytes).map(Value::String).map_err(|error| BadTemplate::new(error.to_string()))
         }
+    }
+}
+
+fn too_much() -> BadTemplate {
+    BadTemplate::new(format!("the template gives more than {} MiB", MOST_BYTES >> 20))
+}
+
+/// Takes what a template writes, up to a bound.
+#[derive(Default)]
+struct Bounded {
+    bytes: Vec<u8>,
+    is_full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.is_full |= self.bytes.len() + bytes.len() > MOST_BYTES;
+        if self.is_full {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -313,17 +357,25 @@ pub(super) fn each_text(value: &Value, call: &mut impl FnMut(&str)) {
 
 /// Takes a value out of the template language. What is undefined anywhere inside is an error.
 fn to_json(value: &minijinja::Value) -> Result<Value, BadTemplate> {
+    let mut left = MOST_BYTES;
+    bounded_json(value, &mut left)
+}
+
+fn bounded_json(value: &minijinja::Value, left: &mut usize) -> Result<Value, BadTemplate> {
     let failed = |error: Error| BadTemplate::from(error);
+    let size = VALUE_BYTES + value.as_str().map_or(0, str::len);
+    *left = left.checked_sub(size).ok_or_else(too_much)?;
     Ok(match value.kind() {
         ValueKind::Undefined => return Err(BadTemplate::new("a part of the value is not defined")),
         ValueKind::Seq | ValueKind::Iterable => {
-            Value::Array(value.try_iter().map_err(failed)?.map(|item| to_json(&item)).collect::<Result<_, _>>()?)
+            let items = value.try_iter().map_err(failed)?.map(|item| bounded_json(&item, left));
+            Value::Array(items.collect::<Result<_, _>>()?)
         }
         ValueKind::Map => {
             let mut map = Map::new();
             for key in value.try_iter().map_err(failed)? {
                 let item = value.get_item(&key).map_err(failed)?;
-                map.insert(key.to_string(), to_json(&item)?);
+                map.insert(key.to_string(), bounded_json(&item, left)?);
             }
             Value::Object(map)
         }

@@ -1,6 +1,7 @@
 //! From records to what a person or a program sees. Only this module and `cli` print.
 
 pub mod forecast;
+pub mod graph;
 pub mod json;
 pub mod lines;
 pub mod live;

@@ -101,3 +101,26 @@ proptest! {
         let _ = bare_path(&text);
     }
 }
+
+#[test]
+fn what_a_template_may_give_is_bounded() {
+    for text in [
+        "{% for a in range(99999) %}{{ 'x' * 100000 }}{% endfor %}",
+        "{{ 'x' * 99999999 }}",
+        "{{ ['x' * 999999] * 100 }}",
+        "{{ [1, 2, 3] * 1000000 }}",
+    ] {
+        let message = eval(text).unwrap_err().message;
+        assert!(message.contains("more than 64 MiB"), "{text}: {message}");
+    }
+    assert!(eval("{% for a in range(999) %}{{ 'x' * 1000 }}{% endfor %}").is_ok());
+}
+
+#[test]
+fn a_text_is_known_only_if_all_of_it_is() {
+    assert_eq!(known_text("n is {{ inputs.n }}", &scope()).as_deref(), Some("n is 3"));
+    assert_eq!(known_text("n is {{ run.id }}", &scope()), None);
+    let hole = json!({"n": Hole::Text.value()});
+    let scope = Scope::default().inputs(hole.as_object().unwrap());
+    assert_eq!(known_text("n is {{ inputs.n }}", &scope), None);
+}
