@@ -6,6 +6,7 @@ mod support;
 
 mod amend;
 mod decisions;
+mod defects;
 mod drawing;
 mod output;
 mod preview;

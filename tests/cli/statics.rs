@@ -75,7 +75,9 @@ fn ten_kinds_of_mistakes_are_reported_in_one_go_each_with_its_place() {
 fn every_shipped_plan_is_valid_without_a_site_and_can_be_drawn() {
     let laptop = Laptop::new();
     for plan in SHIPPED {
-        laptop.expect(0, &["check", plan]).prints("is valid");
+        let outcome = laptop.expect(0, &["check", plan]);
+        outcome.prints("is valid");
+        assert_eq!(outcome.stderr, "", "a warning");
         laptop.expect(0, &["graph", plan, "-o", "text"]).prints(plan);
         laptop.expect(0, &["graph", plan, "-o", "dot"]).prints("digraph");
         laptop.expect(0, &["graph", plan, "-o", "mermaid"]).prints("flowchart");
@@ -97,7 +99,9 @@ fn check_and_graph_with_a_site_connect_to_nothing_and_keep_nothing() {
     );
     let site = laptop.write("site.yaml", &site);
     for plan in SHIPPED {
-        laptop.expect(0, &["check", plan, "-i", &site]).prints("is valid");
+        let outcome = laptop.expect(0, &["check", plan, "-i", &site]);
+        outcome.prints("is valid");
+        assert_eq!(outcome.stderr, "", "a warning");
         laptop.expect(0, &["graph", plan, "-i", &site]).prints("on cp1");
     }
     assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

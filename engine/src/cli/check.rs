@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::error::{CommandError, Exit};
-use super::load::{self, LoadError};
+use super::load::{self, LoadError, Loaded};
 use super::options::{Format, Global, Inputs};
 use super::output;
-use crate::plan::{Mode, diagnostic};
+use crate::plan::{Diagnostic, Mode, Source, diagnostic};
 
 /// Checks a plan, and a site, without touching network or state
 #[derive(Debug, Args)]
@@ -33,20 +33,11 @@ impl Check {
     pub fn run(self, global: &Global) -> Result<(), CommandError> {
         let loaded = load::compiled(&self.plan, self.site.as_deref(), &self.inputs, Mode::Check);
         if self.output == Format::Json {
-            return match loaded {
-                Ok(loaded) => {
-                    output::line(format_args!("{}", diagnostic::json(&loaded.compiled.warnings)))?;
-                    Ok(())
-                }
-                Err(LoadError::Wrong { diagnostics, .. }) => {
-                    output::line(format_args!("{}", diagnostic::json(&diagnostics)))?;
-                    Err(CommandError::reported(Exit::Invalid))
-                }
-                Err(LoadError::Command(error)) => Err(error),
-            };
+            return as_json(loaded);
         }
         let loaded = loaded.map_err(|error| load::report(error, global.colour()))?;
-        load::show(&loaded.compiled.warnings, &[&loaded.plan], global.colour());
+        let sources: Vec<&Source> = std::iter::once(&loaded.plan).chain(&loaded.site).collect();
+        load::show(&loaded.compiled.warnings, &sources, global.colour());
         let plan = &loaded.compiled.plan;
         let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
         let open =
@@ -54,4 +45,22 @@ impl Check {
         output::line(format_args!("{} is valid: {} steps{open}", plan.name, plan.steps.len()))?;
         Ok(())
     }
+}
+
+/// Prints all that is wrong as a list of objects, also where a file could not be read.
+fn as_json(loaded: Result<Loaded, LoadError>) -> Result<(), CommandError> {
+    let (found, outcome) = match loaded {
+        Ok(loaded) => (loaded.compiled.warnings, Ok(())),
+        Err(LoadError::Wrong { diagnostics, .. }) => (diagnostics, Err(CommandError::reported(Exit::Invalid))),
+        Err(LoadError::Unreadable { file, error }) => {
+            let mut found = Diagnostic::with_file(file, "unreadable-file", error.message);
+            if !error.hints.is_empty() {
+                found.help(error.hints.join("\n"));
+            }
+            (vec![found], Err(CommandError::reported(error.exit)))
+        }
+        Err(LoadError::Command(error)) => return Err(error),
+    };
+    output::line(format_args!("{}", diagnostic::json(&found)))?;
+    outcome
 }

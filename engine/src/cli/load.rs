@@ -1,7 +1,7 @@
 //! Plans and sites from where the operator says: a path, or a name of the library.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use requorum_steps::catalog;
 
@@ -21,9 +21,20 @@ impl Files for Disk {
             Ok(text) => Ok(text),
             Err(error) => {
                 let shipped = path.to_str().and_then(requorum_plans::file);
-                shipped.map(str::to_owned).ok_or_else(|| error.to_string())
+                shipped.map(str::to_owned).ok_or_else(|| why_not(&error))
             }
         }
+    }
+}
+
+/// Says why a file cannot be read.
+fn why_not(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8 text".to_owned(),
+        _ => error.to_string(),
     }
 }
 
@@ -52,10 +63,13 @@ pub fn site(path: &Path) -> Result<Source, CommandError> {
 
 fn read(path: &Path, what: &str) -> Result<Source, CommandError> {
     let text = fs::read(path).map_err(|error| {
-        CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {error}", path.display()))
+        CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {}", path.display(), why_not(&error)))
     })?;
-    let text = String::from_utf8(text)
-        .map_err(|_| CommandError::new(Exit::Invalid, format!("the {what} {} is not UTF-8 text", path.display())))?;
+    let text = String::from_utf8(text).map_err(|error| {
+        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].split(|byte| *byte == b'\n').count();
+        CommandError::new(Exit::Invalid, format!("the {what} {} is not UTF-8 text: see line {line}", path.display()))
+            .hint("save it as UTF-8")
+    })?;
     let absolute = std::path::absolute(path)?;
     let directory = absolute.parent().map(Path::to_path_buf);
     Ok(Source { name: path.display().to_string(), text, directory })
@@ -73,7 +87,14 @@ pub struct Loaded {
 
 /// Why nothing could be compiled.
 pub enum LoadError {
-    /// A file could not be read.
+    /// A file could not be read or found.
+    Unreadable {
+        /// The plan or the site, as the operator named it.
+        file: String,
+        /// Why.
+        error: CommandError,
+    },
+    /// Something else went wrong.
     Command(CommandError),
     /// The plan or the site is wrong.
     Wrong {
@@ -103,8 +124,9 @@ fn given(inputs: &Inputs, kept: KeptInputs) -> Result<Given, CommandError> {
 
 /// Reads and compiles.
 pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mode) -> Result<Loaded, LoadError> {
-    let plan = plan(named)?;
-    let site = site_path.map(site).transpose()?;
+    let unreadable = |file: String| move |error| LoadError::Unreadable { file, error };
+    let plan = plan(named).map_err(unreadable(named.to_owned()))?;
+    let site = site_path.map(|path| site(path).map_err(unreadable(path.display().to_string()))).transpose()?;
     let given = given(inputs, KeptInputs::default())?;
     let home = std::env::home_dir();
     let request = Request {
@@ -162,7 +184,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, CommandError> {
 #[must_use]
 pub fn report(error: LoadError, colour: bool) -> CommandError {
     match error {
-        LoadError::Command(error) => error,
+        LoadError::Unreadable { error, .. } | LoadError::Command(error) => error,
         LoadError::Wrong { diagnostics, sources } => {
             show(&diagnostics, &sources.iter().collect::<Vec<_>>(), colour);
             CommandError::reported(Exit::Invalid)

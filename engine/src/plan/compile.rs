@@ -13,7 +13,7 @@ use super::names::Names;
 use super::order::Needs;
 use super::parts::{Compiler, Parts};
 use super::site::{self, ReadSite};
-use super::{Diagnostic, Files, Given, Source, digest, yaml};
+use super::{Diagnostic, Files, Given, Source, digest, foresight, yaml};
 
 /// Says how much has to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,7 @@ pub fn read_site(source: &Source, home: Option<&Path>) -> Result<ReadSite, Vec<D
     let mut problems = Problems::of(source);
     let site = site::read(source, home, &mut problems);
     let refused = problems.refuse();
+    problems.pinpoint(&[source]);
     site.filter(|_| !refused).ok_or_else(|| problems.sorted())
 }
 
@@ -87,6 +88,7 @@ fn compile_with(
     }
     let plan = compile_plan(request, site.as_ref(), &mut problems);
     let refused = problems.refuse() || site_problems.refuse();
+    problems.pinpoint(&[request.plan]);
     let mut found = problems.sorted();
     found.extend(site_problems.sorted());
     match plan {
@@ -116,7 +118,8 @@ fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut P
     let names = compiler.names;
     ancestors(&document.steps, &order, &names, problems);
     if !problems.refuse() {
-        unused_inputs(&document, &names, problems);
+        foresight::warnings(&document.steps, &order, &names, problems);
+        unused(&document, &names, problems);
     }
     let all_secrets = secrets.into_iter().chain(site_secrets.iter().cloned());
     let secrets = all_secrets.filter(|secret| names.used_secrets.contains(&secret.name)).collect();
@@ -163,9 +166,9 @@ fn platform_fits(document: &Document<'_>, site: Option<&ReadSite>, problems: &mu
 }
 
 /// The order of the steps, and their needs by index.
-struct Order {
-    needs: Needs,
-    steps: Vec<usize>,
+pub(super) struct Order {
+    pub needs: Needs,
+    pub steps: Vec<usize>,
 }
 
 fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> Order {
@@ -178,7 +181,9 @@ fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> 
         for (id, span) in &step.needs {
             match names.step(id) {
                 _ if step.id.as_ref().is_some_and(|own| own.as_str() == *id) => {
-                    problems.error(*span, "self-need", format!("the step `{id}` needs itself"));
+                    problems
+                        .error(*span, "self-need", format!("the step `{id}` needs itself"))
+                        .help("remove it from its `needs`");
                 }
                 None => {
                     let ids = steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
@@ -189,7 +194,9 @@ fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> 
                     found.push(need);
                 }
                 Some(_) => {
-                    problems.warning(*span, "duplicate-need", format!("`{id}` is already among the needs"));
+                    problems
+                        .warning(*span, "duplicate-need", format!("`{id}` is already among the needs"))
+                        .help("remove one of them");
                 }
             }
         }
@@ -212,7 +219,8 @@ fn duplicate_ids(steps: &[StepDecl<'_>], problems: &mut Problems) {
         if let Some(line) = lines.insert(id, step.span.line) {
             problems
                 .error(step.span, "duplicate-id", format!("the step `{id}` is there twice"))
-                .cause(format!("it is already in line {line}"));
+                .cause(format!("it is already in line {line}"))
+                .help("give one of them another id");
         }
     }
 }
@@ -257,21 +265,29 @@ fn ancestors(steps: &[StepDecl<'_>], order: &Order, names: &Names<'_>, problems:
         }
         let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
         let (own, other) = (id(used.step), id(used.other));
-        let found =
-            problems.error(used.span, "not-an-ancestor", format!("`{own}` uses `{other}`, which it does not need"));
-        found.cause("a step sees only what comes before it on the way of its needs");
         if used.step == used.other {
-            found.help("its own result is `result`, in `outputs`");
+            problems
+                .error(used.place.clone(), "not-an-ancestor", format!("`{own}` uses its own result before it has one"))
+                .cause("a step sees only what comes before it on the way of its needs")
+                .help("in `outputs` and `undo` its own result is `result`");
         } else {
-            found.help(format!("add `{other}` to the `needs` of `{own}`"));
+            problems
+                .error(used.place.clone(), "not-an-ancestor", format!("`{own}` uses `{other}`, which it does not need"))
+                .cause("a step sees only what comes before it on the way of its needs")
+                .help(format!("add `{other}` to the `needs` of `{own}`"));
         }
     }
 }
 
-fn unused_inputs(document: &Document<'_>, names: &Names<'_>, problems: &mut Problems) {
+fn unused(document: &Document<'_>, names: &Names<'_>, problems: &mut Problems) {
     for input in document.inputs.iter().filter(|input| !names.used_inputs.contains(input.name)) {
         problems
             .warning(input.span, "unused-input", format!("the input `{}` is never used", input.name))
-            .help("use it, or remove it");
+            .help(format!("use it as `inputs.{}`, or remove it", input.name));
+    }
+    for var in document.vars.iter().filter(|var| !names.used_vars.contains(&var.key)) {
+        problems
+            .warning(var.key_span, "unused-var", format!("the var `{}` is never used", var.key))
+            .help(format!("use it as `vars.{}`, or remove it", var.key));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Every phase adds to one [`Problems`] per file, so that all of them are reported in one go.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use miette::{
     GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError, MietteSpanContents, NamedSource, SourceCode,
@@ -11,6 +13,8 @@ use miette::{
 use serde::Serialize;
 
 use super::Source;
+use super::codes;
+use super::scalar::{Lines, Words};
 
 /// How many problems are shown; the rest are counted.
 const SHOWN: usize = 100;
@@ -37,6 +41,26 @@ pub struct Span {
     pub length: u32,
 }
 
+/// Where a problem is: a whole value, or words in the text of one.
+#[derive(Debug, Clone)]
+pub struct Place {
+    span: Span,
+    words: Option<Words>,
+}
+
+impl Place {
+    /// A part of a text that begins at a place, or all of it where nothing of the part can be seen.
+    pub(super) fn part(span: Span, text: &str, part: std::ops::Range<usize>) -> Self {
+        Self { span, words: Words::of(text, part) }
+    }
+}
+
+impl From<Span> for Place {
+    fn from(span: Span) -> Self {
+        Self { span, words: None }
+    }
+}
+
 /// Says whether a problem refuses the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -60,8 +84,10 @@ pub struct Diagnostic {
     pub line: u32,
     /// The column, from 1, in characters.
     pub column: u32,
-    /// The length of what is at fault, in characters.
+    /// The length of what is at fault, in characters; of what goes over several lines, its part in the first.
     pub length: u32,
+    /// The place behind what is at fault.
+    pub end: End,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
     /// Why it is wrong.
@@ -73,9 +99,55 @@ pub struct Diagnostic {
     /// Whether it comes after those that are shown, so that nobody would read what it suggests.
     #[serde(skip)]
     beyond: bool,
+    /// The file among those that it was found in.
+    #[serde(skip)]
+    of: File,
+    /// What is at fault in the text that begins at the place, until it was looked for in the file.
+    #[serde(skip)]
+    words: Option<Words>,
+    /// The file itself, where only the compiler has read it.
+    #[serde(skip)]
+    read: Option<Arc<Source>>,
+}
+
+/// The place behind something.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize)]
+pub struct End {
+    /// The line, from 1; 0 where there is no place in the file.
+    pub line: u32,
+    /// The column, from 1, in characters.
+    pub column: u32,
 }
 
 impl Diagnostic {
+    /// Makes a problem with a whole file.
+    #[must_use]
+    pub fn with_file(file: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, file.into(), Span::default(), code, message.into())
+    }
+
+    fn new(severity: Severity, file: String, span: Span, code: &'static str, message: String) -> Self {
+        debug_assert!(codes::is_known(code), "`{code}` is not in plan/codes.rs");
+        let Span { file: of, line, column, length } = span;
+        let end = End { line, column: column.saturating_add(length) };
+        let (cause, help, beyond, words, read) = (None, None, false, None, None);
+        Self { severity, code, file, line, column, length, end, message, cause, help, beyond, of, words, read }
+    }
+
+    /// Puts it at the words that are at fault, if they stand in the file as they were read.
+    fn pinpoint(&mut self, lines: &Lines<'_>, is_yaml: bool) {
+        let Some(words) = self.words.take() else { return };
+        let scalar = lines.byte(self.line, self.column);
+        let rest = lines.from(scalar);
+        let Some((start, end)) = (if is_yaml { words.find(rest) } else { words.find_bare(rest) }) else { return };
+        let shown = lines.line_from(scalar + start);
+        let length = shown.char_indices().take_while(|(offset, _)| *offset < end - start).count();
+        (self.line, self.column) = lines.place(scalar + start);
+        self.length = u32::try_from(length).unwrap_or(u32::MAX);
+        let (line, column) = lines.place(scalar + end);
+        self.end = End { line, column };
+    }
+
     /// Adds why it is wrong.
     pub fn cause(&mut self, text: impl Into<String>) -> &mut Self {
         self.cause = Some(text.into());
@@ -119,19 +191,31 @@ pub fn nearest<'a>(written: &str, names: impl IntoIterator<Item = &'a str>) -> O
         .map(|(_, _, name)| name)
 }
 
+/// A file that problems are about.
+#[derive(Debug)]
+struct Known {
+    /// Its name, as the operator named it.
+    name: String,
+    /// The file itself, where only the compiler has read it.
+    read: Option<Arc<Source>>,
+}
+
 /// Collects the problems of a plan with the files that it includes, or of a site.
 #[derive(Debug, Default)]
 pub struct Problems {
-    /// The names of the files, the first of which is the plan or the site itself.
-    files: Vec<String>,
+    /// The files, the first of which is the plan or the site itself.
+    files: Vec<Known>,
+    /// The files that only the compiler has read, by their names.
+    read: HashMap<String, File>,
     found: Vec<Diagnostic>,
+    refusing: usize,
 }
 
 impl Problems {
     /// Makes an empty collection for a file.
     #[must_use]
     pub fn of(source: &Source) -> Self {
-        Self { files: vec![source.name.clone()], found: Vec::new() }
+        Self { files: vec![Known { name: source.name.clone(), read: None }], ..Self::default() }
     }
 
     /// Makes a collection that nobody reads.
@@ -143,38 +227,81 @@ impl Problems {
     /// Returns the name of a file, as the operator named it.
     #[must_use]
     pub fn name(&self, file: File) -> &str {
-        self.files.get(usize::from(file.0)).map_or("", String::as_str)
+        self.files.get(usize::from(file.0)).map_or("", |known| known.name.as_str())
+    }
+
+    /// Adds a file of templates, which is not YAML. `None` where there are too many of them.
+    pub fn read(&mut self, name: &str, text: &str) -> Option<File> {
+        if let Some(file) = self.read.get(name) {
+            return Some(*file);
+        }
+        let file = File(u16::try_from(self.files.len()).ok().filter(|number| *number > 0)?);
+        let source = Source { name: name.to_owned(), text: text.to_owned(), directory: None };
+        self.files.push(Known { name: name.to_owned(), read: Some(Arc::new(source)) });
+        self.read.insert(name.to_owned(), file);
+        Some(file)
     }
 
     /// Adds a problem that refuses the plan.
-    pub fn error(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(Severity::Error, span, code, message.into())
+    pub fn error(&mut self, at: impl Into<Place>, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+        self.refusing += 1;
+        self.push(Severity::Error, at.into(), code, message.into())
     }
 
     /// Adds a problem that does not refuse the plan.
-    pub fn warning(&mut self, span: Span, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
-        self.push(Severity::Warning, span, code, message.into())
+    pub fn warning(&mut self, at: impl Into<Place>, code: &'static str, message: impl Into<String>) -> &mut Diagnostic {
+        self.push(Severity::Warning, at.into(), code, message.into())
     }
 
-    fn push(&mut self, severity: Severity, span: Span, code: &'static str, message: String) -> &mut Diagnostic {
-        let Span { file, line, column, length } = span;
-        let file = self.name(file).to_owned();
-        let (cause, help, beyond) = (None, None, self.found.len() >= SHOWN);
-        self.found.push(Diagnostic { severity, code, file, line, column, length, message, cause, help, beyond });
+    fn push(&mut self, severity: Severity, at: Place, code: &'static str, message: String) -> &mut Diagnostic {
+        let file = self.name(at.span.file).to_owned();
+        let beyond = self.is_full();
+        let words = at.words.filter(|_| !beyond);
+        self.found.push(Diagnostic { beyond, words, ..Diagnostic::new(severity, file, at.span, code, message) });
         let last = self.found.len() - 1;
         &mut self.found[last]
+    }
+
+    /// Says whether there are so many that what is added is only counted: nobody reads where exactly it is.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= SHOWN
     }
 
     /// Says whether a problem refuses the plan.
     #[must_use]
     pub fn refuse(&self) -> bool {
-        self.found.iter().any(|found| found.severity == Severity::Error)
+        self.refusing > 0
     }
 
-    /// Returns how many there are, to find out whether more were added since.
+    /// Returns how many refuse the plan, to find out whether more were added since.
     #[must_use]
     pub fn count(&self) -> usize {
+        self.refusing
+    }
+
+    /// Returns how many there are, with those that do not refuse the plan.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.found.len()
+    }
+
+    /// Says whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
+    /// Puts problems inside texts at the words at fault. The sources are those of the files, in their order.
+    pub fn pinpoint(&mut self, sources: &[&Source]) {
+        let mut lines: HashMap<File, Lines<'_>> = HashMap::new();
+        for found in self.found.iter_mut().filter(|found| found.words.is_some()) {
+            let number = usize::from(found.of.0);
+            let read = self.files.get(number).and_then(|known| known.read.as_deref());
+            let Some(source) = read.or(sources.get(number).copied()) else { continue };
+            let lines = lines.entry(found.of).or_insert_with(|| Lines::of(&source.text));
+            found.pinpoint(lines, read.is_none());
+        }
     }
 
     /// Returns them in the order of their places, each once: the items of a step often share one.
@@ -182,7 +309,10 @@ impl Problems {
     pub fn sorted(mut self) -> Vec<Diagnostic> {
         let mut seen = std::collections::HashSet::new();
         self.found.retain(|found| seen.insert(found.clone()));
-        self.found.sort_by_key(|found| (found.line, found.column));
+        self.found.sort_by_key(|found| (found.of, found.line, found.column));
+        for found in &mut self.found {
+            found.read = self.files.get(usize::from(found.of.0)).and_then(|known| known.read.clone());
+        }
         self.found
     }
 }
@@ -194,8 +324,7 @@ pub fn render(diagnostics: &[Diagnostic], sources: &[&Source], colour: bool) -> 
     let handler = GraphicalReportHandler::new_themed(theme).with_width(110).with_links(false);
     let mut out = String::new();
     for diagnostic in diagnostics.iter().take(SHOWN) {
-        let source = sources.iter().find(|source| source.name == diagnostic.file);
-        let shown = Shown::new(diagnostic, source.copied());
+        let shown = Shown::new(diagnostic, sources);
         if handler.render_report(&mut out, &shown).is_err() {
             let _ = writeln!(out, "{diagnostic}");
         }
@@ -225,9 +354,11 @@ struct Shown<'a> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(diagnostic: &'a Diagnostic, source: Option<&Source>) -> Self {
-        let source = source.filter(|source| diagnostic.line > 0 && can_be_shown(&source.text, diagnostic.line));
-        let source = source.map(|source| (source, visible(&source.text)));
+    fn new(diagnostic: &'a Diagnostic, sources: &[&Source]) -> Self {
+        let source = diagnostic.read.as_deref();
+        let source = source.or_else(|| sources.iter().find(|source| source.name == diagnostic.file).copied());
+        let source = source.filter(|_| diagnostic.line > 0).map(|source| (source, visible(&source.text)));
+        let source = source.filter(|(_, text)| can_be_shown(text, diagnostic.line));
         let span = source.as_ref().map_or_else(|| (0, 0).into(), |(_, text)| bytes(text, diagnostic));
         let label = diagnostic.cause.as_ref().filter(|cause| source.is_some() && !cause.contains('\n'));
         let label = label.map(|label| visible(label));
@@ -237,7 +368,7 @@ impl<'a> Shown<'a> {
         };
         let source = source.map(|(source, text)| Text {
             source: NamedSource::new(&source.name, text),
-            column: index(diagnostic.column),
+            column: diagnostic.column.saturating_sub(1) as usize,
         });
         Self { diagnostic, source, span, label, help }
     }
@@ -270,38 +401,32 @@ impl SourceCode for Text {
 
 /// Finds the bytes of a place. A place beyond the text is put at its end.
 fn bytes(text: &str, diagnostic: &Diagnostic) -> SourceSpan {
-    let skipped: usize = text.split_inclusive('\n').take(index(diagnostic.line)).map(str::len).sum();
-    let line = text[skipped..].split(['\n', '\r']).next().unwrap_or_default();
-    let at = |column: usize| line.char_indices().nth(column).map_or(line.len(), |(offset, _)| offset);
-    let start = at(index(diagnostic.column));
-    let end = at(index(diagnostic.column) + diagnostic.length as usize);
-    (skipped + start, end - start).into()
+    let lines = Lines::of(text);
+    let start = lines.byte(diagnostic.line, diagnostic.column);
+    let end = lines.byte(diagnostic.line, diagnostic.column.saturating_add(diagnostic.length));
+    (start, end - start).into()
 }
 
 /// Says whether a line and those beside it are short enough to be shown. Nobody reads longer ones, and miette panics where an
 /// underline has more columns than a `u16`.
 fn can_be_shown(text: &str, line: u32) -> bool {
     const MOST: usize = 4_000;
-    text.split('\n').skip(index(line).saturating_sub(1)).take(3).all(|line| line.len() <= MOST)
+    text.split('\n').skip(line.saturating_sub(2) as usize).take(3).all(|line| line.len() <= MOST)
 }
 
 /// Shows characters that would move the cursor, colour the terminal or turn the direction of reading by a sign for them: one for
-/// one, so that columns stay. Line breaks and tabs stay too.
+/// one, so that columns stay. Line breaks and tabs stay too; a carriage return alone is a line break to YAML.
 fn visible(text: &str) -> String {
     let mut next = text.chars().skip(1);
     let sign = |c: char| match (c, next.next()) {
         ('\n' | '\t', _) | ('\r', Some('\n')) => c,
+        ('\r', _) => '\n',
         ('\0'..='\u{1F}', _) => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
         ('\u{7F}', _) => '\u{2421}',
         ('\u{80}'..='\u{9F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}', _) => char::REPLACEMENT_CHARACTER,
         (c, _) => c,
     };
     text.chars().map(sign).collect()
-}
-
-/// Counts from 0 what a place counts from 1.
-fn index(number: u32) -> usize {
-    number.saturating_sub(1) as usize
 }
 
 impl std::fmt::Display for Shown<'_> {
@@ -349,7 +474,7 @@ mod tests {
         let source = Source { name: "plan.yaml".to_owned(), text: text.to_owned(), directory: None };
         let mut problems = Problems::of(&source);
         let span = Span { file: File::MAIN, line, column: 1, length };
-        problems.error(span, "x", message).cause(message).help(message);
+        problems.error(span, "yaml", message).cause(message).help(message);
         render(&problems.sorted(), &[&source], false)
     }
 

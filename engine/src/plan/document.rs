@@ -66,6 +66,8 @@ pub(super) struct CheckDecl<'a> {
     pub check: KindUse<'a>,
     pub span: Span,
     pub within: Option<Duration>,
+    /// Whether `within` is there and was refused.
+    pub within_is_bad: bool,
     pub every: Duration,
     pub not: bool,
     pub message: Option<(&'a str, Span)>,
@@ -208,7 +210,9 @@ impl Reader<'_, '_> {
         }
         let Some(items) = fields.list("steps", self.problems) else { return Vec::new() };
         if let (true, Some(node)) = (items.is_empty(), fields.get("steps")) {
-            self.problems.error(node.span, "no-steps", "the plan has no steps");
+            self.problems
+                .error(node.span, "no-steps", "the plan has no steps")
+                .help("write what is to be done, each step with `id` and a kind: - { id: stop, service.stop: … }");
         }
         items.iter().filter_map(|item| self.step(item)).collect()
     }
@@ -385,7 +389,8 @@ impl Reader<'_, '_> {
                 .cause("a check looks and changes nothing");
             return None;
         }
-        Some(CheckDecl { check, span: node.span, within, every: every.unwrap_or(EVERY), not, message })
+        let within_is_bad = within.is_none() && fields.get("within").is_some();
+        Some(CheckDecl { check, span: node.span, within, within_is_bad, every: every.unwrap_or(EVERY), not, message })
     }
 
     fn interval(&mut self, fields: &Fields<'_>, within: Option<Duration>, every: Option<Duration>) {
@@ -420,7 +425,8 @@ impl Reader<'_, '_> {
                         "several-kinds",
                         format!("{what} names exactly one kind, and this is another"),
                     )
-                    .cause(format!("`{}` is already there", first.kind.name));
+                    .cause(format!("`{}` is already there", first.kind.name))
+                    .help("write one of them by itself, with an entry of its own");
                 continue;
             }
             found = Some(KindUse { kind, span: entry.key_span, args: &entry.node });

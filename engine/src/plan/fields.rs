@@ -55,7 +55,9 @@ impl<'a> Fields<'a> {
     pub fn need(&self, key: &str, problems: &mut Problems) -> Option<&'a Node> {
         let node = self.get(key);
         if node.is_none() {
-            problems.error(self.span, "missing-key", format!("{} needs `{key}`", self.what));
+            problems
+                .error(self.span, "missing-key", format!("{} needs `{key}`", self.what))
+                .help(format!("add `{key}: …`"));
         }
         node
     }
@@ -129,7 +131,11 @@ impl<'a> Fields<'a> {
         match &node.value {
             Tree::List(items) => Some(items),
             Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => {
-                wrong(problems, node, &quoted(key), "a list");
+                let found = wrong(problems, node, &quoted(key), "a list");
+                match node.text() {
+                    Some(text) => found.help(format!("one element also stands in brackets: {key}: [{text}]")),
+                    None => found.help("begin each element with a dash, in a line of its own"),
+                };
                 None
             }
         }

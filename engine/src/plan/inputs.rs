@@ -133,7 +133,9 @@ pub(super) fn declared<'a>(node: &'a Node, problems: &mut Problems) -> Vec<Input
             help: fields.text("help", problems).unwrap_or_default(),
         };
         if ty == InputType::Enum && input.values.as_ref().is_none_or(Vec::is_empty) {
-            problems.error(fields.span, "missing-key", "an enum input needs `values`");
+            problems
+                .error(fields.span, "missing-key", "an enum input needs `values`")
+                .help("add what it can be: values: [one, other]");
         }
         check_default(&mut input, problems);
         declared.push(input);
@@ -146,7 +148,7 @@ fn pattern(fields: &Fields<'_>, problems: &mut Problems) -> Option<Regex> {
     match Regex::new(&format!("^(?:{})$", text(node, "pattern", problems)?)) {
         Ok(pattern) => Some(pattern),
         Err(error) => {
-            let cause = error.to_string().lines().last().unwrap_or_default().to_owned();
+            let cause = error.to_string().lines().last().unwrap_or_default().replace("error: ", "");
             problems.error(node.span, "bad-pattern", "`pattern` is no regular expression").cause(cause);
             None
         }

@@ -3,6 +3,7 @@
 //! Nothing in here reads a file, a clock or the environment: what it needs from outside comes in through
 //! [`compile::Request`].
 
+mod codes;
 pub mod compile;
 pub mod compiled;
 pub mod diagnostic;
@@ -10,10 +11,12 @@ pub mod difference;
 mod digest;
 mod document;
 mod fields;
+mod foresight;
 mod inputs;
 mod names;
 mod order;
 mod parts;
+mod scalar;
 mod site;
 pub mod site_change;
 pub mod template;
@@ -26,6 +29,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use codes::CODES;
 pub use compile::{Compiled, Mode, Request, compile, compile_for, read_site};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::digest;
@@ -35,7 +39,7 @@ pub use site::ReadSite;
 pub use template::Scope;
 
 /// A plan or site as its author wrote it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Source {
     /// What messages call it, usually its path.
     pub name: String,
@@ -54,6 +58,16 @@ impl Source {
             (Some(_), None) | (None, _) => {
                 self.directory.as_deref().map_or_else(|| PathBuf::from(path), |directory| directory.join(path))
             }
+        }
+    }
+}
+
+impl Source {
+    /// Names a file beside this one as the operator would name it.
+    fn beside(&self, path: &str) -> PathBuf {
+        match (&self.directory, Path::new(&self.name).parent()) {
+            (Some(_), Some(parent)) if !path.starts_with("~/") => parent.join(path),
+            (Some(_) | None, _) => PathBuf::from(path),
         }
     }
 }

@@ -3,19 +3,19 @@
 //! Every text goes through two passes. *Prepare* compiles it, checks each name that it uses, and puts a hole in place of
 //! what only the run can know. *Fill* renders the rest, once for each item.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use requorum_steps::Kind;
 use serde_json::{Map, Value};
 
-use super::diagnostic::{Problems, Span, nearest};
+use super::diagnostic::{Place, Problems, Span, nearest};
 use super::document::StepDecl;
 use super::fields::list;
 use super::inputs::Input;
 use super::site::{HOST_KEYS, ReadSite, SITE_KEYS};
 use super::template::{
-    BadTemplate, Hole, Paths, Scope, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text, placeholders_in,
-    render, without_bare_paths,
+    BadTemplate, Hole, Paths, Scope, Written, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text,
+    placeholders_in, render, without_bare_paths,
 };
 use super::yaml::{Entry, Node, Tree};
 
@@ -59,6 +59,55 @@ impl Here {
     }
 }
 
+/// A text that uses names, with its place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct At<'t> {
+    span: Span,
+    written: Written<'t>,
+}
+
+impl<'t> At<'t> {
+    /// A template.
+    pub fn text(span: Span, text: &'t str) -> Self {
+        Self { span, written: Written { text, is_bare: false } }
+    }
+
+    /// A bare expression.
+    pub fn expression(span: Span, text: &'t str) -> Self {
+        Self { span, written: Written { text, is_bare: true } }
+    }
+
+    /// The place of one of the names of a path, counted from 0.
+    fn name(self, path: &str, name: usize, problems: &Problems) -> Place {
+        let found = if problems.is_full() { None } else { self.written.find(path, name) };
+        self.part(found)
+    }
+
+    /// The place of a path.
+    pub fn path(self, path: &str, problems: &Problems) -> Place {
+        let found = if problems.is_full() { None } else { self.written.find_whole(path) };
+        self.part(found)
+    }
+
+    fn part(self, range: Option<std::ops::Range<usize>>) -> Place {
+        match range {
+            Some(range) => Place::part(self.span, self.written.text, range),
+            None => self.span.into(),
+        }
+    }
+}
+
+/// One of the names of a path, counted from 0: in `inputs.member` the `member` is the name 1.
+#[derive(Debug, Clone, Copy)]
+struct NameOf<'t>(At<'t>, &'t str, usize);
+
+impl NameOf<'_> {
+    /// Where it stands. To look for it takes a while, so it is done only for what is reported.
+    fn place(self, problems: &Problems) -> Place {
+        self.0.name(self.1, self.2, problems)
+    }
+}
+
 /// A value that went through the first pass.
 #[derive(Debug)]
 pub(super) struct Prepared {
@@ -72,7 +121,8 @@ pub(super) struct Prepared {
 struct Sight {
     hole: bool,
     per_item: bool,
-    secrets: BTreeSet<String>,
+    /// The secrets in it, each with the path that leads to it.
+    secrets: BTreeMap<String, String>,
 }
 
 /// A step that uses another, which has to be its ancestor.
@@ -80,7 +130,9 @@ struct Sight {
 pub(super) struct Use {
     pub step: usize,
     pub other: usize,
-    pub span: Span,
+    pub place: Place,
+    /// Whether the text has a way out where the other step was skipped.
+    pub guarded: bool,
 }
 
 /// All names of a plan.
@@ -95,6 +147,7 @@ pub(super) struct Names<'a> {
     by_id: HashMap<String, usize>,
     scope: Scope,
     pub used_inputs: BTreeSet<String>,
+    pub used_vars: BTreeSet<String>,
     pub used_secrets: BTreeSet<String>,
     pub uses: Vec<Use>,
 }
@@ -128,6 +181,7 @@ impl<'a> Names<'a> {
             by_id,
             scope,
             used_inputs: BTreeSet::new(),
+            used_vars: BTreeSet::new(),
             used_secrets: BTreeSet::new(),
             uses: Vec::new(),
         }
@@ -184,18 +238,19 @@ impl<'a> Names<'a> {
     /// Checks a text. Returns it, or a hole, and whether it depends on the item.
     pub fn prepare_text(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> (Value, bool) {
         let before = problems.count();
+        let at = At::text(span, text);
         let paths = match paths_of_text(text) {
             Ok(paths) => paths,
             Err(error) => {
-                malformed(&error, span, problems);
+                malformed(&error, at, problems);
                 return (Hole::Any.value(), false);
             }
         };
         if paths.is_empty() {
             return (Value::String(text.to_owned()), false);
         }
-        let sight = self.look(&paths, here, span, problems);
-        self.check_secrets(&sight.secrets, text, here, span, problems);
+        let sight = self.look(&paths, here, at, problems);
+        self.check_secrets(&sight.secrets, here, at, problems);
         if problems.count() > before {
             return (Hole::Any.value(), false);
         }
@@ -209,88 +264,100 @@ impl<'a> Names<'a> {
             None => Hole::Text,
         };
         let Value::String(hole) = hole.value() else { return (Value::Null, false) };
-        let secrets: String = sight.secrets.iter().map(|name| super::template::placeholder(name)).collect();
+        let secrets: String = sight.secrets.keys().map(|name| super::template::placeholder(name)).collect();
         (Value::String(secrets + &hole), false)
     }
 
     /// Checks a bare expression.
     pub fn prepare_expression(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> Option<Known> {
         let before = problems.count();
-        let paths = paths_of_expression(text).map_err(|error| malformed(&error, span, problems)).ok()?;
-        let sight = self.look(&paths, here, span, problems);
-        if let Some(name) = sight.secrets.first() {
-            secret_shown(name, here.shown_in.unwrap_or("an expression"), span, problems);
+        let at = At::expression(span, text);
+        let paths = paths_of_expression(text).map_err(|error| malformed(&error, at, problems)).ok()?;
+        let sight = self.look(&paths, here, at, problems);
+        if let Some((name, path)) = sight.secrets.first_key_value() {
+            secret_shown(name, here.shown_in.unwrap_or("an expression"), at.path(path, problems), problems);
         }
         (problems.count() == before).then_some(Known { known: !sight.hole, per_item: sight.per_item })
     }
 
-    fn check_secrets(
-        &mut self,
-        secrets: &BTreeSet<String>,
-        text: &str,
-        here: Here,
-        span: Span,
-        problems: &mut Problems,
-    ) {
-        let Some(name) = secrets.first() else { return };
-        self.used_secrets.extend(secrets.iter().cloned());
+    fn check_secrets(&mut self, secrets: &BTreeMap<String, String>, here: Here, at: At<'_>, problems: &mut Problems) {
+        let Some((name, path)) = secrets.first_key_value() else { return };
+        self.used_secrets.extend(secrets.keys().cloned());
         if let Some(what) = here.shown_in {
-            secret_shown(name, what, span, problems);
+            secret_shown(name, what, at.path(path, problems), problems);
             return;
         }
-        let changed = match without_bare_paths(text) {
+        let changed = match without_bare_paths(at.written.text) {
             Ok(rest) => match paths_of_text(&rest) {
-                Ok(paths) => self.look(&paths, here, span, &mut Problems::unread()).secrets,
-                Err(_) => BTreeSet::new(),
+                Ok(paths) => self.look(&paths, here, at, &mut Problems::unread()).secrets,
+                Err(_) => BTreeMap::new(),
             },
             Err(error) => {
-                malformed(&error, span, problems);
+                malformed(&error, at, problems);
                 return;
             }
         };
-        if let Some(name) = changed.first() {
+        if let Some((name, path)) = changed.first_key_value() {
+            let place = at.path(path, problems);
             problems
-                .error(span, "secret-changed", format!("the secret `{name}` goes through an expression"))
+                .error(place, "secret-changed", format!("the secret `{name}` goes through an expression"))
                 .cause("its value is not known while templates are rendered, so nothing can be computed from it")
-                .help("use it as it is: \"{{ inputs.NAME }}\" or \"{{ site.secrets.NAME }}\"");
+                .help(format!("use it as it is: \"{{{{ {path} }}}}\""));
         }
     }
 
     /// Checks each name, and says what is known of them together.
-    fn look(&mut self, paths: &Paths, here: Here, span: Span, problems: &mut Problems) -> Sight {
+    fn look(&mut self, paths: &Paths, here: Here, at: At<'_>, problems: &mut Problems) -> Sight {
         let mut sight = Sight::default();
         for path in paths {
             let mut parts = path.split('.');
             let root = parts.next().unwrap_or_default();
             let first = parts.next();
             match root {
-                "inputs" => self.look_at_input(path, first, span, &mut sight, problems),
-                "vars" => self.look_at_var(path, first, span, &mut sight, problems),
-                "site" => self.look_at_site(path, first, span, &mut sight, problems),
-                "host" | "item" => look_at_item(root, first, here, span, &mut sight, problems),
+                "inputs" => self.look_at_input(path, first, at, &mut sight, problems),
+                "vars" => self.look_at_var(path, first, at, &mut sight, problems),
+                "site" => self.look_at_site(path, first, at, &mut sight, problems),
+                "host" | "item" => look_at_item(path, here, at, &mut sight, problems),
                 "run" if here.live => {
                     sight.hole = true;
-                    known_key("run", first, &RUN_KEYS, span, problems);
+                    known_key("run", first, &RUN_KEYS, NameOf(at, path, 1), problems);
                 }
                 "steps" if here.live && here.step.is_some() => {
                     sight.hole = true;
-                    self.look_at_step(path, here, span, problems);
+                    self.look_at_step(path, here, at, problems);
                 }
                 "result" if here.result.is_some() => {
                     sight.hole = true;
-                    known_result("result", first, here.result, span, problems);
+                    known_result("result", first, here.result, NameOf(at, path, 1), problems);
                 }
-                _ => undefined_root(root, here, span, problems),
+                _ => undefined_root(root, here, at.name(path, 0, problems), problems),
             }
         }
+        self.look_at_roles(at, problems);
         sight
+    }
+
+    /// Warns of a role that is probably misspelt. A role that no host has is no mistake by itself.
+    fn look_at_roles(&self, at: At<'_>, problems: &mut Problems) {
+        let Some(site) = self.site else { return };
+        for (role, range) in at.written.roles() {
+            let roles = || site.site.hosts.values().flat_map(|host| host.roles.iter().map(String::as_str));
+            if roles().any(|known| known == role) {
+                continue;
+            }
+            if let Some(near) = nearest(role, roles()) {
+                problems
+                    .warning(at.part(Some(range)), "unknown-role", format!("no host of the site has the role `{role}`"))
+                    .help(format!("did you mean `{near}`?"));
+            }
+        }
     }
 
     fn look_at_input(
         &mut self,
         path: &str,
         first: Option<&str>,
-        span: Span,
+        at: At<'_>,
         sight: &mut Sight,
         problems: &mut Problems,
     ) {
@@ -298,7 +365,8 @@ impl<'a> Names<'a> {
             Some(name) if !self.values.contains_key(name) => {
                 // An input whose declaration is wrong has no value; that is reported where it is declared.
                 if !self.inputs.iter().any(|input| input.name == name) {
-                    unknown_name("input", name, self.inputs.iter().map(|input| input.name), span, problems);
+                    let place = at.name(path, 1, problems);
+                    unknown_name("input", name, self.inputs.iter().map(|input| input.name), place, problems);
                 }
                 sight.hole = true;
                 return;
@@ -309,24 +377,33 @@ impl<'a> Names<'a> {
         see(&self.values, path, sight);
     }
 
-    fn look_at_var(&mut self, path: &str, first: Option<&str>, span: Span, sight: &mut Sight, problems: &mut Problems) {
-        if let Some(name) = first.filter(|name| !self.vars.contains_key(*name)) {
-            sight.hole = true;
-            if self.declared_vars.iter().any(|entry| entry.key == name) {
-                problems
-                    .error(span, "undefined-name", format!("the var `{name}` is not known here"))
-                    .cause("vars are rendered in their order, and it comes later")
-                    .help("move it further up");
-            } else {
-                unknown_name("var", name, self.declared_vars.iter().map(|entry| entry.key.as_str()), span, problems);
+    fn look_at_var(&mut self, path: &str, first: Option<&str>, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
+        match first {
+            Some(name) if !self.vars.contains_key(name) => {
+                sight.hole = true;
+                self.unknown_var(path, name, at, problems);
+                return;
             }
-            return;
+            Some(name) => drop(self.used_vars.insert(name.to_owned())),
+            None => self.used_vars.extend(self.vars.keys().cloned()),
         }
         see(&self.vars, path, sight);
     }
 
-    fn look_at_site(&self, path: &str, first: Option<&str>, span: Span, sight: &mut Sight, problems: &mut Problems) {
-        known_key("site", first, &SITE_KEYS, span, problems);
+    fn unknown_var(&self, path: &str, name: &str, at: At<'_>, problems: &mut Problems) {
+        let place = at.name(path, 1, problems);
+        if self.declared_vars.iter().any(|entry| entry.key == name) {
+            problems
+                .error(place, "undefined-name", format!("the var `{name}` is not known here"))
+                .cause("vars are rendered in their order, and it comes later")
+                .help("move it further up");
+        } else {
+            unknown_name("var", name, self.declared_vars.iter().map(|entry| entry.key.as_str()), place, problems);
+        }
+    }
+
+    fn look_at_site(&self, path: &str, first: Option<&str>, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
+        known_key("site", first, &SITE_KEYS, NameOf(at, path, 1), problems);
         let Some(site) = self.site else {
             sight.hole = true;
             return;
@@ -336,43 +413,40 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn look_at_step(&mut self, path: &str, here: Here, span: Span, problems: &mut Problems) {
+    fn look_at_step(&mut self, path: &str, here: Here, at: At<'_>, problems: &mut Problems) {
         let mut parts = path.split('.').skip(1);
         let Some(spelled) = parts.next() else { return };
+        let place = at.name(path, 1, problems);
         let Some(index) = self.by_id.get(spelled).copied() else {
             let ids = self.steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
-            unknown_name("step", &spelled.replace('_', "-"), ids, span, problems);
+            unknown_name("step", &spelled.replace('_', "-"), ids, place, problems);
             return;
         };
         if let Some(step) = here.step {
-            self.uses.push(Use { step, other: index, span });
+            self.uses.push(Use { step, other: index, place, guarded: at.written.is_guarded() });
         }
         let other = &self.steps[index];
         let id = other.id.as_ref().map_or("", AsRef::as_ref);
         match (parts.next(), parts.next()) {
-            (Some("outputs"), Some(name)) => {
-                if !other.outputs.iter().any(|entry| entry.key == name) {
-                    let names: Vec<&str> = other.outputs.iter().map(|entry| entry.key.as_str()).collect();
-                    let found =
-                        problems.error(span, "unknown-output", format!("the step `{id}` has no output `{name}`"));
-                    match nearest(name, names.iter().copied()) {
-                        Some(near) => found.help(format!("did you mean `{near}`?")),
-                        None if names.is_empty() => found.help(format!("give `{id}` an `outputs: {{ {name}: … }}`")),
-                        None => found.help(format!("it has {}", list(&names))),
-                    };
-                }
+            (Some("outputs"), Some(name)) if !other.outputs.iter().any(|entry| entry.key == name) => {
+                unknown_output(other, id, name, at.name(path, 3, problems), problems);
             }
             (Some("result"), Some(field)) if other.on.is_some() => {
+                let place = at.name(path, 3, problems);
                 problems
-                    .error(span, "result-is-a-list", format!("the result of `{id}` is a list, which has no `{field}`"))
+                    .error(place, "result-is-a-list", format!("the result of `{id}` is a list, which has no `{field}`"))
                     .cause("the step fans out, and each item has its own result")
                     .help(format!("for example `steps.{id}.result | map(attribute='{field}') | list`"));
             }
             (Some("result"), field) => {
-                known_result(&format!("steps.{id}.result"), field, other.action.map(|used| used.kind), span, problems);
+                let what = format!("steps.{id}.result");
+                let kind = other.action.map(|used| used.kind);
+                known_result(&what, field, kind, NameOf(at, path, 3), problems);
             }
             (Some("outputs") | None, _) => {}
-            (Some(key), _) => known_key(&format!("steps.{id}"), Some(key), &["outputs", "result"], span, problems),
+            (Some(key), _) => {
+                known_key(&format!("steps.{id}"), Some(key), &["outputs", "result"], NameOf(at, path, 2), problems);
+            }
         }
     }
 
@@ -388,27 +462,41 @@ impl<'a> Names<'a> {
     }
 }
 
-fn look_at_item(root: &str, first: Option<&str>, here: Here, span: Span, sight: &mut Sight, problems: &mut Problems) {
+fn unknown_output(step: &StepDecl<'_>, id: &str, name: &str, place: Place, problems: &mut Problems) {
+    let names: Vec<&str> = step.outputs.iter().map(|entry| entry.key.as_str()).collect();
+    let found = problems.error(place, "unknown-output", format!("the step `{id}` has no output `{name}`"));
+    match nearest(name, names.iter().copied()) {
+        Some(near) => found.help(format!("did you mean `{near}`?")),
+        None if names.is_empty() => found.help(format!("give `{id}` an `outputs: {{ {name}: … }}`")),
+        None => found.help(format!("it has {}", list(&names))),
+    };
+}
+
+fn look_at_item(path: &str, here: Here, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
+    let mut parts = path.split('.');
+    let (root, first) = (parts.next().unwrap_or_default(), parts.next());
     match (here.subjects, root) {
         (Subjects::Hosts, "host") | (Subjects::Values, "item") => sight.per_item = true,
         (Subjects::Unknown, _) => sight.hole = true,
         (Subjects::None, _) => {
+            let place = at.name(path, 0, problems);
             problems
-                .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                .error(place, "undefined-name", format!("`{root}` is not defined here"))
                 .help("only a step with `on` has it");
             return;
         }
         (Subjects::Hosts | Subjects::Values, _) => {
             let (is, other) = if root == "item" { ("hosts", "host") } else { ("values", "item") };
+            let place = at.name(path, 0, problems);
             problems
-                .error(span, "undefined-name", format!("`{root}` is not defined here"))
+                .error(place, "undefined-name", format!("`{root}` is not defined here"))
                 .cause(format!("the elements of `on` are {is}"))
                 .help(format!("write `{other}`"));
             return;
         }
     }
     if root == "host" {
-        known_key("host", first, &HOST_KEYS, span, problems);
+        known_key("host", first, &HOST_KEYS, NameOf(at, path, 1), problems);
     }
 }
 
@@ -424,8 +512,7 @@ fn see(map: &Map<String, Value>, path: &str, sight: &mut Sight) {
     let mut parts = path.split('.').skip(1);
     let Some(mut value) = parts.next().and_then(|name| map.get(name)) else {
         for value in map.values() {
-            sight.hole |= hole_in(value);
-            sight.secrets.extend(placeholders_in(value));
+            see_value(value, path, sight);
         }
         return;
     };
@@ -435,8 +522,12 @@ fn see(map: &Map<String, Value>, path: &str, sight: &mut Sight) {
             None => break,
         }
     }
+    see_value(value, path, sight);
+}
+
+fn see_value(value: &Value, path: &str, sight: &mut Sight) {
     sight.hole |= hole_in(value);
-    sight.secrets.extend(placeholders_in(value));
+    sight.secrets.extend(placeholders_in(value).into_iter().map(|name| (name, path.to_owned())));
 }
 
 /// Renders what was prepared, text by text, so that a problem has its place. What cannot be rendered becomes a hole.
@@ -445,7 +536,8 @@ pub(super) fn fill(prepared: &Value, node: &Node, scope: &Scope, problems: &mut 
         (Value::String(text), _) if text.contains('{') && !hole_in(prepared) => match render(prepared, scope) {
             Ok(value) => value,
             Err(error) => {
-                malformed(&error, node.span, problems);
+                // What is prepared is what is written, else it would have a hole.
+                malformed(&error, At::text(node.span, text), problems);
                 Hole::Any.value()
             }
         },
@@ -464,40 +556,62 @@ pub(super) fn fill(prepared: &Value, node: &Node, scope: &Scope, problems: &mut 
 }
 
 /// Reports a template or expression that cannot be used.
-pub(super) fn malformed(error: &BadTemplate, span: Span, problems: &mut Problems) {
-    let found = problems.error(span, "template", error.message.clone());
-    if let Some(part) = error.part.as_deref().filter(|part| !error.message.contains(part)) {
-        found.cause(format!("it is about `{part}`"));
+pub(super) fn malformed(error: &BadTemplate, at: At<'_>, problems: &mut Problems) {
+    let found = problems.error(at.part(error.at.clone()), error.code(), error.message.clone());
+    if let Some(cause) = &error.cause {
+        found.cause(cause);
+    }
+    if let Some(help) = &error.help {
+        found.help(help);
     }
 }
 
-fn secret_shown(name: &str, what: &str, span: Span, problems: &mut Problems) {
+fn secret_shown(name: &str, what: &str, place: Place, problems: &mut Problems) {
     problems
-        .error(span, "secret-shown", format!("the secret `{name}` would be shown in {what}"))
+        .error(place, "secret-shown", format!("the secret `{name}` would be shown in {what}"))
         .help("a secret may only go to an argument that keeps it, such as `stdin` of a command or `content` of a file");
 }
 
-fn unknown_name<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>, span: Span, problems: &mut Problems) {
-    problems.error(span, "undefined-name", format!("the plan has no {what} `{name}`")).did_you_mean(name, names);
+fn unknown_name<'n>(
+    what: &str,
+    name: &str,
+    names: impl Iterator<Item = &'n str>,
+    place: Place,
+    problems: &mut Problems,
+) {
+    let names: Vec<&str> = names.collect();
+    let found = problems.error(place, "undefined-name", format!("the plan has no {what} `{name}`"));
+    if names.is_empty() {
+        found.help(format!("it has no {what}s at all"));
+    } else if names.len() <= 12 {
+        found.help(format!("it has {}", list(&names)));
+    }
+    found.did_you_mean(name, names);
 }
 
-fn known_key(what: &str, key: Option<&str>, known: &[&str], span: Span, problems: &mut Problems) {
+fn known_key(what: &str, key: Option<&str>, known: &[&str], name: NameOf<'_>, problems: &mut Problems) {
     let Some(key) = key.filter(|key| !known.contains(key)) else { return };
     problems
-        .error(span, "undefined-name", format!("`{what}` has no `{key}`"))
+        .error(name.place(problems), "undefined-name", format!("`{what}` has no `{key}`"))
         .help(format!("it has {}", list(known)))
         .did_you_mean(key, known.iter().copied());
 }
 
-fn known_result(what: &str, field: Option<&str>, kind: Option<&'static Kind>, span: Span, problems: &mut Problems) {
+fn known_result(
+    what: &str,
+    field: Option<&str>,
+    kind: Option<&'static Kind>,
+    name: NameOf<'_>,
+    problems: &mut Problems,
+) {
     let fields: Vec<&str> = kind.map(|kind| kind.result.iter().map(|field| field.name).collect()).unwrap_or_default();
     if !fields.is_empty() {
-        known_key(what, field, &fields, span, problems);
+        known_key(what, field, &fields, name, problems);
     }
 }
 
-fn undefined_root(root: &str, here: Here, span: Span, problems: &mut Problems) {
-    let found = problems.error(span, "undefined-name", format!("`{root}` is not defined here"));
+fn undefined_root(root: &str, here: Here, place: Place, problems: &mut Problems) {
+    let found = problems.error(place, "undefined-name", format!("`{root}` is not defined here"));
     match root {
         "steps" | "run" => found.cause("this is rendered before the run begins"),
         "result" => found.help("only `outputs` and `undo` of a step see its result"),

@@ -10,7 +10,8 @@ use super::compile::Request;
 use super::compiled::{CheckUse, Item, Retry, Step, Subject};
 use super::diagnostic::{Problems, Span};
 use super::document::{CheckDecl, Document, KindUse, Kinds, StepDecl, checks_in};
-use super::names::{Here, Names, Subjects, fill};
+use super::fields::list;
+use super::names::{At, Here, Names, Subjects, fill, malformed};
 use super::template::{Scope, hole_in};
 use super::validate::{self, sort};
 use super::yaml::{Entry, Node, Tree};
@@ -131,7 +132,7 @@ impl Compiler<'_, '_> {
         }
         for scope in self.scopes(seen.per_item, around) {
             if let Err(error) = super::template::evaluate(text, &scope) {
-                super::names::malformed(&error, span, self.problems);
+                malformed(&error, At::expression(span, text), self.problems);
             }
         }
     }
@@ -221,6 +222,7 @@ impl Compiler<'_, '_> {
                 }
                 Some(Type::Checks) => {
                     let checks = checks_in(&entry.node, self.kinds, self.problems);
+                    self.deadlines(used, &entry.node, &checks);
                     let checks: Vec<CheckUse> = checks.iter().map(|check| self.check(check, around)).collect();
                     let value = serde_json::to_value(checks).unwrap_or_default();
                     prepared.insert(entry.key.clone(), Value::Array(Vec::new()));
@@ -242,6 +244,21 @@ impl Compiler<'_, '_> {
         Value::Object(kept)
     }
 
+    /// Refuses a wait that has nothing to wait for, or that would look only once.
+    fn deadlines(&mut self, used: &KindUse<'_>, node: &Node, checks: &[CheckDecl<'_>]) {
+        if matches!(&node.value, Tree::List(items) if items.is_empty()) {
+            self.problems
+                .error(node.span, "no-checks", format!("`{}` has no checks, so it would wait for nothing", used.kind.name))
+                .help("name at least one check with its deadline: checks: [ { etcd.healthy: { members: all }, within: 5m } ]");
+        }
+        for check in checks.iter().filter(|check| check.within.is_none() && !check.within_is_bad) {
+            self.problems
+                .error(check.span, "no-deadline", format!("`{}` would look at this check only once", used.kind.name))
+                .cause("it has no `within`, so there is no time in which it may come to hold")
+                .help("add `within` beside the kind, for example within: 5m");
+        }
+    }
+
     fn report(&mut self, used: &KindUse<'_>, node: &Node, args: &Value) {
         for bad in validate::arguments(used.kind, args, self.site) {
             let span = match bad.code {
@@ -249,7 +266,13 @@ impl Compiler<'_, '_> {
                 "unknown-argument" => node.key_place(&bad.way),
                 _ => node.place(&bad.way),
             };
-            let found = self.problems.error(span, bad.code, bad.message);
+            // Where the arguments are about a name in a text, it stands there as the author wrote it, if not through a var.
+            let text = node.at(&bad.way).and_then(Node::text);
+            let place = match (&bad.name, text) {
+                (Some(name), Some(text)) => At::text(span, text).path(name, self.problems),
+                (Some(_) | None, _) => span.into(),
+            };
+            let found = self.problems.error(place, bad.code, bad.message);
             if let Some(help) = bad.help {
                 found.help(help);
             }
@@ -267,18 +290,26 @@ impl Compiler<'_, '_> {
         };
         let both = used.args.get("content").is_some();
         let file = entries.iter().find(|entry| entry.key == "template" && !both);
-        let Some((file, path)) = file.and_then(|entry| Some((entry, entry.node.text()?))) else {
+        let Some((file, written)) = file.and_then(|entry| Some((entry, entry.node.text()?))) else {
             return Cow::Borrowed(used.args);
         };
-        let path = self.request.plan.resolve(path, self.request.home);
-        let text = self.request.files.read(&path).unwrap_or_else(|error| {
-            self.problems
-                .error(file.node.span, "unreadable-file", format!("cannot read the template {}", path.display()))
-                .cause(error)
-                .help("the path starts from the directory of the plan");
-            String::new()
-        });
-        let content = Node { span: file.node.span, value: Tree::Text(text) };
+        let path = self.request.plan.resolve(written, self.request.home);
+        let name = self.request.plan.beside(written).display().to_string();
+        let (span, text) = match self.request.files.read(&path) {
+            // What is wrong in the file is shown there.
+            Ok(text) => match self.problems.read(&name, &text) {
+                Some(file) => (Span { file, line: 1, column: 1, length: 0 }, text),
+                None => (file.node.span, text),
+            },
+            Err(error) => {
+                self.problems
+                    .error(file.node.span, "unreadable-file", format!("cannot read the template {name}"))
+                    .cause(error)
+                    .help("the path starts from the directory of the plan");
+                (file.node.span, String::new())
+            }
+        };
+        let content = Node { span, value: Tree::Text(text) };
         let entries = entries.iter().map(|entry| match entry.key.as_str() {
             "template" => Entry { key: "content".to_owned(), key_span: entry.key_span, node: content.clone() },
             _ => entry.clone(),
@@ -342,7 +373,7 @@ impl Compiler<'_, '_> {
         let Some(node) = decl.on else {
             return (Some(vec![Item { key: ItemKey::single(), subject: Subject::None, args: None }]), Subjects::None);
         };
-        let before = self.problems.count();
+        let (before, told) = (self.problems.count(), self.problems.len());
         let prepared = self.names.prepare(node, Here::BEFORE.shown_in("`on`"), self.problems);
         let value = fill(&prepared.value, node, self.names.scope(), self.problems);
         if hole_in(&value) || self.problems.count() > before {
@@ -364,12 +395,9 @@ impl Compiler<'_, '_> {
         let on_hosts = decl.action.is_some_and(|used| used.kind.seat == Seat::Host);
         if elements.is_empty() {
             // An author who wrote `when` has thought of sites where there is nothing to do.
-            if decl.when.is_some() {
-                return (Some(Vec::new()), Subjects::Unknown);
+            if decl.when.is_none() && self.problems.len() == told {
+                self.nothing_to_do(node.span);
             }
-            self.problems
-                .warning(node.span, "no-items", "`on` is empty, so the step does nothing")
-                .help("is the role right, and are there hosts that have it and are not lost?");
             return (Some(Vec::new()), Subjects::Unknown);
         }
         let Some(site) = self.site else {
@@ -383,7 +411,39 @@ impl Compiler<'_, '_> {
         if !on_hosts && hosts.iter().all(Option::is_none) {
             return (Some(values(elements)), Subjects::Values);
         }
+        if on_hosts && decl.when.is_none() {
+            self.lost(node, hosts.iter().flatten(), site);
+        }
         self.hosts(node, &elements, hosts, site)
+    }
+
+    /// Warns of a step that would work on a host that is given up. An author who wrote `when` has thought of it.
+    fn lost<'h>(&mut self, node: &Node, hosts: impl Iterator<Item = &'h HostName>, site: &Site) {
+        let lost = hosts.filter(|name| site.hosts.get(name).is_some_and(|host| host.lost));
+        let lost: Vec<&str> = lost.map(AsRef::as_ref).collect();
+        let Some(first) = lost.first() else { return };
+        let written = match &node.value {
+            Tree::List(nodes) => nodes.iter().find(|node| node.text() == Some(*first)),
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => None,
+        };
+        let message = format!("the step works on {}, given up as `lost: true` in the site", list(&lost));
+        self.problems
+            .warning(written.unwrap_or(node).span, "lost-host", message)
+            .cause("nothing can be done there, so the run would stop")
+            .help("leave it out, as the filter `role` does, or write when: not host.lost");
+    }
+
+    fn nothing_to_do(&mut self, span: Span) {
+        let roles = self.site.map(|site| site.hosts.values().filter(|host| !host.lost).flat_map(|host| &host.roles));
+        let mut roles: Vec<&String> = roles.into_iter().flatten().collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let found = self.problems.warning(span, "no-items", "`on` is empty, so the step does nothing");
+        if roles.is_empty() {
+            found.help("is the role right, and are there hosts that have it and are not lost?");
+        } else {
+            found.help(format!("the hosts of the site that are not lost have the roles {}", list(&roles)));
+        }
     }
 
     fn hosts(

@@ -8,19 +8,23 @@
 mod filters;
 mod placeholder;
 mod spelling;
+mod wording;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
+use std::string::FromUtf8Error;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::{Environment, Error, UndefinedBehavior};
 use requorum_steps::{Kind, Type};
 use serde_json::{Map, Value};
 
 use super::compiled::Subject;
+use super::diagnostic::nearest;
+use super::fields::list;
 pub(super) use placeholder::{Hole, hole_in, hole_of};
 pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
 
@@ -55,30 +59,68 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 pub struct BadTemplate {
     /// What is wrong.
     pub message: String,
-    /// The part of the template that is at fault, where it is known.
-    pub part: Option<String>,
+    /// Why it is wrong.
+    pub cause: Option<String>,
+    /// What to do about it.
+    pub help: Option<String>,
+    /// The bytes of the text that are at fault, where they are known.
+    pub at: Option<Range<usize>>,
+    sort: Sort,
+}
+
+/// The sorts of bad templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sort {
+    /// It is malformed.
+    Syntax,
+    /// It uses a filter that there is not.
+    UnknownFilter,
+    /// It uses a test that there is not.
+    UnknownTest,
+    /// It uses a part of a value that is not there.
+    Undefined,
+    /// It takes too long.
+    Endless,
+    /// It would change a secret.
+    Secret,
+    /// It cannot be rendered with the values that it has.
+    Failed,
 }
 
 impl BadTemplate {
-    fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), part: None }
+    fn new(sort: Sort, message: impl Into<String>) -> Self {
+        Self { message: message.into(), cause: None, help: None, at: None, sort }
     }
-}
 
-impl From<Error> for BadTemplate {
-    fn from(error: Error) -> Self {
-        let part = error.range().and_then(|range| error.template_source()?.get(range)).map(str::to_owned);
-        let part = part.map(|part| part.trim_start_matches('.').trim().to_owned()).filter(|part| !part.is_empty());
-        let message = match (error.kind(), &part) {
-            (ErrorKind::UndefinedError, Some(part)) => format!("`{part}` is not defined"),
-            (ErrorKind::OutOfFuel, _) => "the template does not come to an end".to_owned(),
-            (kind, _) => error.detail().map_or_else(|| kind.to_string(), str::to_owned),
-        };
-        let message = match std::error::Error::source(&error) {
-            Some(source) => format!("{message}: {source}"),
-            None => message,
-        };
-        Self { message, part }
+    fn cause(self, text: impl Into<String>) -> Self {
+        Self { cause: Some(text.into()), ..self }
+    }
+
+    fn help(self, text: impl Into<String>) -> Self {
+        Self { help: Some(text.into()), ..self }
+    }
+
+    fn at(self, at: Range<usize>) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// The same in a text of which it concerns a part.
+    fn inside(self, text: &str, part: &str) -> Self {
+        let before = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        Self { at: self.at.map(|at| at.start + before..at.end + before), ..self }
+    }
+
+    /// The code under which it is reported.
+    pub(super) fn code(&self) -> &'static str {
+        match self.sort {
+            Sort::Syntax => "template-syntax",
+            Sort::UnknownFilter => "unknown-filter",
+            Sort::UnknownTest => "unknown-test",
+            Sort::Undefined => "undefined-value",
+            Sort::Endless => "endless-template",
+            Sort::Secret => "secret-changed",
+            Sort::Failed => "template",
+        }
     }
 }
 
@@ -201,12 +243,57 @@ pub fn known_text(text: &str, scope: &Scope) -> Option<String> {
 /// Evaluates a bare expression.
 pub fn evaluate(expression: &str, scope: &Scope) -> Result<Value, BadTemplate> {
     let spelled = spelling::expression(expression);
-    let compiled = LANGUAGE.compile_expression_owned(spelled.into_owned())?;
-    let value = compiled.eval(scope.context())?;
+    let bad = |error: Error| explained(&error, expression, true, scope);
+    let compiled = LANGUAGE.compile_expression_owned(spelled.into_owned()).map_err(bad)?;
+    let value = compiled.eval(scope.context()).map_err(bad)?;
     if value.is_undefined() {
-        return Err(BadTemplate::new(format!("`{}` is not defined", expression.trim())));
+        let written = expression.trim();
+        let bad = BadTemplate::new(Sort::Undefined, format!("`{written}` is not defined")).at(0..written.len());
+        return Err(undefined(bad.inside(expression, written), expression, true, scope));
     }
     to_json(&value)
+}
+
+/// Says what is wrong, and where something is not defined, what there is instead.
+fn explained(error: &Error, text: &str, is_expression: bool, scope: &Scope) -> BadTemplate {
+    undefined(wording::explain(error, text, is_expression), text, is_expression, scope)
+}
+
+/// Blames the first name of a path that is not there, and says which ones are.
+fn undefined(bad: BadTemplate, text: &str, is_expression: bool, scope: &Scope) -> BadTemplate {
+    let Some(at) = bad.at.clone().filter(|_| bad.sort == Sort::Undefined) else { return bad };
+    let spelled = if is_expression { spelling::expression(text) } else { spelling::template(text) };
+    let Some(names) = spelling::path_over(&spelled, is_expression, at.start) else { return bad };
+    let mut names = names.into_iter();
+    let Some((root, first)) = names.next() else { return bad };
+    let Some(mut value) = scope.names.get(root.as_str()).cloned() else { return bad };
+    let mut whole = first;
+    for (name, range) in names {
+        let next = match name.parse::<usize>() {
+            Ok(index) => value.get_item_by_index(index),
+            Err(_) => value.get_attr(&name),
+        };
+        match next.ok().filter(|next| !next.is_undefined()) {
+            Some(next) => value = next,
+            None => return absent(&value, &text[whole], &name).at(range),
+        }
+        whole.end = range.end;
+    }
+    bad
+}
+
+/// Says that a value has no such part.
+fn absent(value: &minijinja::Value, path: &str, name: &str) -> BadTemplate {
+    let bad = BadTemplate::new(Sort::Undefined, format!("`{path}` has no `{name}`"));
+    if value.kind() != ValueKind::Map {
+        return bad.cause(format!("it is {}", wording::sort(&value.kind().to_string())));
+    }
+    let keys: Vec<String> = value.try_iter().map(|keys| keys.map(|key| key.to_string()).collect()).unwrap_or_default();
+    match nearest(name, keys.iter().map(String::as_str)) {
+        Some(near) => bad.help(format!("did you mean `{near}`?")),
+        None if keys.is_empty() => bad.cause("it is empty"),
+        None => bad.help(format!("it has {}", list(&keys))),
+    }
 }
 
 /// Evaluates a condition: `false`, 0, nothing and what is empty do not hold.
@@ -218,23 +305,26 @@ pub fn holds(expression: &str, scope: &Scope) -> Result<bool, BadTemplate> {
 fn render_scalar(text: &str, scope: &Scope) -> Result<Value, BadTemplate> {
     match Form::of(text) {
         Form::Plain => Ok(Value::String(text.to_owned())),
-        Form::Expression(expression) => evaluate(expression, scope),
+        Form::Expression(expression) => evaluate(expression, scope).map_err(|bad| bad.inside(text, expression)),
         Form::Template => {
             let spelled = spelling::template(text);
-            let template = LANGUAGE.template_from_str(&spelled)?;
-            let mut text = Bounded::default();
-            let outcome = template.render_captured_to(scope.context(), &mut text).map(drop);
-            if text.is_full {
+            let bad = |error: Error| explained(&error, text, false, scope);
+            let template = LANGUAGE.template_from_str(&spelled).map_err(bad)?;
+            let mut rendered = Bounded::default();
+            let outcome = template.render_captured_to(scope.context(), &mut rendered).map(drop);
+            if rendered.is_full {
                 return Err(too_much());
             }
-            outcome?;
-            String::from_utf8(text.bytes).map(Value::String).map_err(|error| BadTemplate::new(error.to_string()))
+            outcome.map_err(bad)?;
+            let not_text = |error: FromUtf8Error| BadTemplate::new(Sort::Failed, error.to_string());
+            String::from_utf8(rendered.bytes).map(Value::String).map_err(not_text)
         }
     }
 }
 
 fn too_much() -> BadTemplate {
-    BadTemplate::new(format!("the template gives more than {} MiB", MOST_BYTES >> 20))
+    BadTemplate::new(Sort::Endless, format!("the template gives more than {} MiB", MOST_BYTES >> 20))
+        .help("give less, or let a command compute it")
 }
 
 /// Takes what a template writes, up to a bound.
@@ -291,11 +381,13 @@ pub(super) type Paths = BTreeSet<String>;
 pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
     match Form::of(text) {
         Form::Plain => Ok(Paths::new()),
-        Form::Expression(expression) => paths_of_expression(expression),
+        Form::Expression(expression) => paths_of_expression(expression).map_err(|bad| bad.inside(text, expression)),
         Form::Template => {
             let spelled = spelling::template(text);
+            let compiled = LANGUAGE.template_from_str(&spelled);
+            let compiled = compiled.map_err(|error| wording::explain(&error, text, false))?;
             spelling::unknown_words(&spelled, false)?;
-            Ok(own_names(&spelled, LANGUAGE.template_from_str(&spelled)?.undeclared_variables(true)))
+            Ok(own_names(&spelled, false, compiled.undeclared_variables(true)))
         }
     }
 }
@@ -303,26 +395,67 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
 /// Compiles a bare expression without running it, and returns the names that it uses.
 pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate> {
     let spelled = spelling::expression(expression);
-    let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned())?;
+    let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned());
+    let compiled = compiled.map_err(|error| wording::explain(&error, expression, true))?;
     spelling::unknown_words(&spelled, true)?;
-    Ok(own_names(&spelled, compiled.undeclared_variables(true)))
+    Ok(own_names(&spelled, true, compiled.undeclared_variables(true)))
 }
 
-fn own_names(spelled: &str, names: impl IntoIterator<Item = String>) -> Paths {
+fn own_names(spelled: &str, is_expression: bool, names: impl IntoIterator<Item = String>) -> Paths {
     let mut paths: Paths =
         names.into_iter().filter(|name| !LANGUAGE.globals().any(|(global, _)| global == name)).collect();
-    spelling::add_sliced(spelled, &mut paths);
+    spelling::add_sliced(spelled, is_expression, &mut paths);
     paths
 }
 
 /// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
-pub(super) fn bare_path(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn bare_path(text: &str) -> Option<String> {
     match Form::of(text) {
-        Form::Expression(expression) => {
-            let path = spelling::expression(expression.trim());
-            spelling::is_path(&path).then_some(path)
-        }
+        Form::Expression(expression) => spelling::path(&spelling::expression(expression.trim())),
         Form::Plain | Form::Template => None,
+    }
+}
+
+/// A text that the author wrote: a template, or a bare expression.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Written<'t> {
+    /// The text.
+    pub text: &'t str,
+    /// Whether it is a bare expression.
+    pub is_bare: bool,
+}
+
+impl Written<'_> {
+    /// Finds a name of a path that it uses: the first, the second, … or the last that there is.
+    pub fn find(self, path: &str, name: usize) -> Option<Range<usize>> {
+        self.find_names(path, name + 1)?.pop()
+    }
+
+    /// Finds all of a path that it uses.
+    pub fn find_whole(self, path: &str) -> Option<Range<usize>> {
+        let names = self.find_names(path, usize::MAX)?;
+        Some(names.first()?.start..names.last()?.end)
+    }
+
+    fn find_names(self, path: &str, names: usize) -> Option<Vec<Range<usize>>> {
+        let spelled = if self.is_bare { spelling::expression(self.text) } else { spelling::template(self.text) };
+        spelling::find_path(&spelled, self.is_bare, path, names)
+    }
+
+    /// Finds the roles that it asks for by name, with `role` and `all_role`.
+    pub fn roles(&self) -> Vec<(&str, Range<usize>)> {
+        if self.text.contains("role") {
+            spelling::literal_calls(self.text, self.is_bare, &["role", "all_role"])
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Says whether it has a way out where a value is not there: a default, a test, a condition.
+    pub fn is_guarded(self) -> bool {
+        let words =
+            ["default", "d", "defined", "undefined", "none", "if", "select", "reject", "selectattr", "rejectattr"];
+        spelling::has_word(self.text, self.is_bare, &words)
     }
 }
 
@@ -362,11 +495,13 @@ fn to_json(value: &minijinja::Value) -> Result<Value, BadTemplate> {
 }
 
 fn bounded_json(value: &minijinja::Value, left: &mut usize) -> Result<Value, BadTemplate> {
-    let failed = |error: Error| BadTemplate::from(error);
+    let failed = |error: Error| wording::explain(&error, "", true);
     let size = VALUE_BYTES + value.as_str().map_or(0, str::len);
     *left = left.checked_sub(size).ok_or_else(too_much)?;
     Ok(match value.kind() {
-        ValueKind::Undefined => return Err(BadTemplate::new("a part of the value is not defined")),
+        ValueKind::Undefined => {
+            return Err(BadTemplate::new(Sort::Undefined, "a part of the value is not defined"));
+        }
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter().map_err(failed)?.map(|item| bounded_json(&item, left));
             Value::Array(items.collect::<Result<_, _>>()?)
@@ -379,7 +514,7 @@ fn bounded_json(value: &minijinja::Value, left: &mut usize) -> Result<Value, Bad
             }
             Value::Object(map)
         }
-        _ => serde_json::to_value(value).map_err(|error| BadTemplate::new(error.to_string()))?,
+        _ => serde_json::to_value(value).map_err(|error| BadTemplate::new(Sort::Failed, error.to_string()))?,
     })
 }
 

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod accepted;
-mod defects;
 mod differences;
 mod kinds;
 mod limits;

@@ -18,6 +18,8 @@ pub(super) struct Bad {
     pub code: &'static str,
     pub message: String,
     pub help: Option<String>,
+    /// The name that is at fault in the text at the end of the way, such as `inputs.password`.
+    pub name: Option<String>,
 }
 
 /// Checks rendered arguments: all problems, each with the argument at fault.
@@ -56,7 +58,9 @@ pub(super) fn arguments(kind: &Kind, args: &Value, site: Option<&Site>) -> Vec<B
         Value::Object(map) if matches!(kind.make, Make::Builtin(Builtin::Set)) => walk.names(map),
         Value::Object(map) => walk.object(kind.name, kind.args, kind.rules, map),
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            walk.bad("wrong-type", format!("the arguments of `{}` have to be a map, not {}", kind.name, sort(args)));
+            let message = format!("the arguments of `{}` have to be a map, not {}", kind.name, sort(args));
+            let first = kind.args.first().map_or("…".to_owned(), |arg| format!("{}: …", arg.name));
+            walk.bad("wrong-type", message).help = Some(format!("for example {}: {{ {first} }}", kind.name));
         }
     }
     walk.found
@@ -70,7 +74,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn bad(&mut self, code: &'static str, message: String) -> &mut Bad {
-        self.found.push(Bad { way: self.way.clone(), code, message, help: None });
+        self.found.push(Bad { way: self.way.clone(), code, message, help: None, name: None });
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
@@ -93,7 +97,7 @@ impl Walk<'_> {
         }
         for arg in args.iter().filter(|arg| arg.required && !map.contains_key(arg.name)) {
             self.bad("missing-argument", format!("`{what}` needs the argument `{}`", arg.name)).help =
-                Some(arg.help.to_owned());
+                Some(format!("add `{}: …`. {}", arg.name, arg.help));
         }
         for rule in rules {
             self.rule(what, *rule, map);
@@ -125,9 +129,11 @@ impl Walk<'_> {
         };
         let there: Vec<&str> = names.iter().copied().filter(|name| map.contains_key(*name)).collect();
         if there.len() < least || there.len() > most {
-            let seen = if there.is_empty() { "none of them".to_owned() } else { list(&there) };
-            self.bad("argument-rule", format!("`{what}` takes {words} of {}", list(names))).help =
-                Some(format!("it has {seen}"));
+            let help = match there.as_slice() {
+                [] => "it has none of them: add one".to_owned(),
+                there => format!("it has {}: leave out all but one", list(there)),
+            };
+            self.bad("argument-rule", format!("`{what}` takes {words} of {}", list(names))).help = Some(help);
         }
     }
 
@@ -139,9 +145,25 @@ impl Walk<'_> {
     }
 
     fn no_secret(&mut self, argument: &str, value: &Value) {
-        for name in placeholders_in(value) {
-            self.bad("secret-shown", format!("the secret `{name}` would be shown in `{argument}`")).help =
-                Some("give it to an argument that keeps secrets, such as `stdin` of a command".to_owned());
+        match value {
+            Value::Array(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.inside(Step::Index(index), |walk| walk.no_secret(argument, item));
+                }
+            }
+            Value::Object(map) => {
+                for (key, item) in map {
+                    self.inside(Step::Key(key.clone()), |walk| walk.no_secret(argument, item));
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                for name in placeholders_in(value) {
+                    let bad = self.bad("secret-shown", format!("the secret `{name}` would be shown in `{argument}`"));
+                    bad.help =
+                        Some("give it to an argument that keeps secrets, such as `stdin` of a command".to_owned());
+                    bad.name = Some(name);
+                }
+            }
         }
     }
 
@@ -239,12 +261,28 @@ impl Walk<'_> {
         }
         match of_its_sort.pop() {
             Some(found) if of_its_sort.is_empty() => self.found.extend(found),
+            Some(_) if value.is_string() => self.none_of(name, types, value.as_str().unwrap_or_default()),
             Some(_) | None => {
                 let choices: Vec<String> = types.iter().map(describe).collect();
                 let message = format!("`{name}` has to be {}, not {}", choices.join(" or "), sort(value));
                 self.bad("wrong-type", message);
             }
         }
+    }
+
+    /// Refuses a text that could be one of several things, and is none.
+    fn none_of(&mut self, name: &str, types: &[Type], text: &str) {
+        let mut known: Vec<&str> = Vec::new();
+        for ty in types {
+            if let Type::Word(words) = ty {
+                known.extend(*words);
+            }
+        }
+        let help = match nearest(text, known) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it takes {}", types.iter().map(describe).collect::<Vec<_>>().join(" or ")),
+        };
+        self.bad("unknown-word", format!("`{name}` cannot be `{text}`")).help = Some(help);
     }
 }
 
@@ -289,6 +327,7 @@ fn describe(ty: &Type) -> String {
         Type::Bool => "`true` or `false`".to_owned(),
         Type::Duration => "a duration such as `90s`".to_owned(),
         Type::Size => "a size such as `512MiB`".to_owned(),
+        Type::Word([word]) => format!("`{word}`"),
         Type::Word(words) => format!("one of {}", list(words)),
         Type::Host => "a host".to_owned(),
         Type::Hosts => "a list of hosts".to_owned(),

@@ -119,17 +119,25 @@ impl Node {
     pub fn place(&self, way: &[Step]) -> Span {
         let mut node = self;
         for step in way {
-            let next = match (step, &node.value) {
-                (Step::Key(key), Tree::Map(_)) => node.get(key),
-                (Step::Index(index), Tree::List(items)) => items.get(*index),
-                (Step::Key(_) | Step::Index(_), _) => None,
-            };
-            match next {
+            match node.inner(step) {
                 Some(next) => node = next,
                 None => break,
             }
         }
         node.span
+    }
+
+    /// Returns what is at the end of the way.
+    pub fn at(&self, way: &[Step]) -> Option<&Node> {
+        way.iter().try_fold(self, |node, step| node.inner(step))
+    }
+
+    fn inner(&self, step: &Step) -> Option<&Node> {
+        match (step, &self.value) {
+            (Step::Key(key), Tree::Map(_)) => self.get(key),
+            (Step::Index(index), Tree::List(items)) => items.get(*index),
+            (Step::Key(_) | Step::Index(_), _) => None,
+        }
     }
 }
 

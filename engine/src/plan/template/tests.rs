@@ -35,7 +35,8 @@ fn what_is_undefined_is_an_error_wherever_it_stands() {
     {
         assert!(eval(text).is_err(), "{text}");
     }
-    assert_eq!(eval("x{{ inputs.nope }}").unwrap_err().message, "`inputs.nope` is not defined");
+    assert_eq!(eval("x{{ inputs.nope }}").unwrap_err().message, "`inputs` has no `nope`");
+    assert_eq!(eval("{{ nope.x }}").unwrap_err().message, "`nope.x` is not defined");
 }
 
 #[test]
@@ -72,6 +73,85 @@ fn unknown_filters_and_tests_are_found_without_running_them() {
     assert!(paths_of_expression("inputs.x is not equl(3)").is_err());
     assert!(paths_of_text("{{ inputs.x | default('| nope') }} | nope").is_ok());
     assert!(paths_of_text("{% for h in site.hosts | roll('x') %}{% endfor %}").is_err());
+}
+
+#[test]
+fn the_first_name_that_is_not_there_is_blamed_with_its_place() {
+    let blamed = |text: &str| {
+        let bad = eval(text).unwrap_err();
+        (bad.message.clone(), bad.at.clone().map(|at| text[at].to_owned()), bad.help.or(bad.cause))
+    };
+    let missing = |text: &str, message: &str, words: &str, more: &str| {
+        assert_eq!(blamed(text), (message.to_owned(), Some(words.to_owned()), Some(more.to_owned())), "{text}");
+    };
+    missing("{{ site.hosts.cp9.name }}", "`site.hosts` has no `cp9`", "cp9", "did you mean `cp1`?");
+    missing("é {{ site.hosts['cp9'].name }}", "`site.hosts` has no `cp9`", "cp9", "did you mean `cp1`?");
+    missing("{{ site.hosts.cp1.etcd.nam }} x", "`site.hosts.cp1.etcd` has no `nam`", "nam", "did you mean `name`?");
+    missing("{{ inputs.name.first }}", "`inputs.name` has no `first`", "first", "it is text");
+    missing("{{ inputs.list[3] ~ '' }}", "`inputs.list` has no `3`", "3", "it is a list");
+    missing(
+        "x {{ steps['set-aside'].outputs.m }}",
+        "`steps['set-aside'].outputs` has no `m`",
+        "m",
+        "did you mean `n`?",
+    );
+    let local = "{% for host in site.hosts | role('etcd') %}{{ host.adress }}{% endfor %}";
+    assert_eq!(blamed(local), ("`host.adress` is not defined".to_owned(), Some("host.adress".to_owned()), None));
+}
+
+#[test]
+fn names_are_found_where_they_stand_and_not_where_they_are_said() {
+    let found = |text: &str, path: &str, name| {
+        let written = Written { text, is_bare: false };
+        written.find(path, name).map(|at| (at.start, text[at].to_owned()))
+    };
+    assert_eq!(found("inputs.x {{ 'inputs.x' ~ inputs.x }}", "inputs.x", 1), Some((32, "x".to_owned())));
+    assert_eq!(found("{{ a.inputs.x }}{{ inputs . x }}", "inputs.x", 1), Some((28, "x".to_owned())));
+    assert_eq!(found("{{ inputs.xy }}{{ inputs['x'] }}", "inputs.x", 1), Some((26, "x".to_owned())));
+    assert_eq!(
+        found("{{ steps['set-aside'].result }}", "steps.set_aside.result", 1),
+        Some((10, "set-aside".to_owned()))
+    );
+    assert_eq!(found("{{ steps.set-aside.result }}", "steps.set_aside.result", 2), Some((19, "result".to_owned())));
+    assert_eq!(found("{# inputs.x #}", "inputs.x", 1), None);
+}
+
+#[test]
+fn what_is_malformed_is_said_in_words_of_the_plan() {
+    for (text, message, words) in [
+        ("{{ inputs. }}", "a name is missing after `.`", "."),
+        ("{{ inputs.n", "`{{` is not closed", "{{"),
+        ("a {% if inputs.n %} b", "`if` is not closed", "{% if inputs.n %}"),
+        ("{{ inputs.n inputs.n }}", "`inputs` does not belong here", "inputs"),
+        ("a {{ inputs.n inputs.n }}", "`inputs` does not belong here", "inputs"),
+        ("a{% endif %}", "`endif` belongs to nothing that is open here", "endif"),
+        ("{% fro a in b %}", "there is no statement `fro`", "fro"),
+        ("{{ inputs.n | }}", "a name is missing after `|`", "|"),
+        ("{{ | upper }}", "`|` stands where a value should be", "|"),
+    ] {
+        let bad = paths_of_text(text).unwrap_err();
+        assert_eq!((bad.message.as_str(), bad.at.map(|at| &text[at])), (message, Some(words)), "{text}");
+    }
+    for (text, message) in [
+        ("{{ inputs.name + 1 }}", "`+` does not go with text and a number"),
+        ("{% for a in inputs.n %}{% endfor %}", "a list is needed here, and this is a number"),
+        ("{{ inputs.n | length }}", "a number has no length"),
+        ("{{ inputs.n() }}", "a number cannot be called"),
+        ("{{ inputs.name.x() }}", "text has no function `x`"),
+        ("{{ inputs.n | role('etcd') }}", "hosts are needed here, and this is a number"),
+    ] {
+        assert_eq!(eval(text).unwrap_err().message, message, "{text}");
+    }
+}
+
+#[test]
+fn the_filters_and_tests_that_are_suggested_are_there() {
+    for filter in spelling::FILTERS {
+        assert!(paths_of_text(&format!("{{{{ x | {filter} }}}}")).is_ok(), "{filter}");
+    }
+    for test in spelling::TESTS {
+        assert!(paths_of_text(&format!("{{{{ x is {test} }}}}")).is_ok(), "{test}");
+    }
 }
 
 #[test]

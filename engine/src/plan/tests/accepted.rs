@@ -177,7 +177,7 @@ fn outputs_of_ancestors_can_be_used_in_any_spelling() {
 #[test]
 fn the_checks_of_a_wait_are_compiled_like_others() {
     let compiled = Try::steps(
-        "  - id: a\n    on: [cp1]\n    wait.until: { checks: [ { service.active: { service: '{{ host.etcd.service }}' }, not: true } ], within: 5m }\n",
+        "  - id: a\n    on: [cp1]\n    wait.until: { checks: [ { service.active: { service: '{{ host.etcd.service }}' }, not: true, within: 5m } ] }\n",
     )
     .accepted();
     let checks: Vec<CheckUse> = serde_json::from_value(compiled.plan.steps[0].args["checks"].clone()).unwrap();

@@ -103,9 +103,6 @@ pub const ALL: &[&Kind] = &[
     &builtin(
         "wait.until",
         Builtin::WaitUntil,
-        &[
-            Arg::required("checks", Type::Checks, "What is waited for."),
-            Arg::required("within", Type::Duration, "How long."),
-        ],
+        &[Arg::required("checks", Type::Checks, "What is waited for, each with its deadline.")],
     ),
 ];
