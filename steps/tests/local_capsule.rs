@@ -182,11 +182,15 @@ async fn an_order_that_a_killed_supervisor_has_not_read_goes_to_another() {
     let run = async |number| world.writer(None, attempt(number), holder("run-1", 1)).run(script("echo ran")).await;
     run(1).await.unwrap();
     let waiting = supervisors(engine.directory.path());
-    waiting.iter().for_each(|pid| send(*pid, Signal::STOP));
+    for pid in &waiting {
+        send(*pid, Signal::STOP);
+    }
     let prepared = engine.path("capsules").join(attempt(2).directory()).join("command");
     let killed = async {
         until("it is prepared", || prepared.exists()).await;
-        waiting.iter().for_each(|pid| kill(*pid));
+        for pid in &waiting {
+            kill(*pid);
+        }
     };
     assert_eq!(tokio::join!(run(2), killed).0.unwrap().text(), "ran");
 }

@@ -36,7 +36,7 @@ const MEMORY: u64 = 1 << 30;
 /// The stack of the program's first thread, on which plans are compiled.
 const STACK: usize = 8 << 20;
 /// How long one input may take in a debug build on a machine that is busy. The longest takes about a second.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a child works.
 #[derive(Debug, Clone, Copy)]

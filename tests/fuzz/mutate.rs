@@ -214,8 +214,8 @@ fn lines(text: &mut String, corpus: &Corpus, random: &mut StdRng) {
         0 => text.replace_range(from..to, ""),
         1 => text.insert_str(to, &block),
         2 => text.insert_str(elsewhere, &block),
-        3 => text.replace_range(from..to, &block.lines().map(|line| format!("  {line}\n")).collect::<String>()),
-        4 => text.replace_range(from..to, &block.lines().rev().map(|line| format!("{line}\n")).collect::<String>()),
+        3 => text.replace_range(from..to, &block.lines().flat_map(|line| ["  ", line, "\n"]).collect::<String>()),
+        4 => text.replace_range(from..to, &block.lines().rev().flat_map(|line| [line, "\n"]).collect::<String>()),
         _ => {
             let other = if random.random_bool(0.8) { corpus.plan(random) } else { corpus.site(random) };
             let starts = self::starts(other);
@@ -320,7 +320,7 @@ fn bytes(text: &mut String, random: &mut StdRng) {
     ];
     match random.random_range(0..3) {
         0 => text.replace_range(from..to, ""),
-        1 => text.insert_str(to, &text[from..to].to_owned()),
+        1 => text.replace_range(from..to, &text[from..to].repeat(2)),
         _ => text.insert_str(from, word(&odd, random)),
     }
 }

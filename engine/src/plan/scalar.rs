@@ -111,13 +111,12 @@ impl Iterator for Seen<'_> {
             let rest = &self.yaml[start..];
             let written = rest.chars().next()?;
             let (stands_for, length) = match (self.style, written) {
-                (Style::Double, '"') => return None,
                 (Style::Double, '\\') => {
                     let (stands_for, length) = Self::escaped(&rest[1..])?;
                     (stands_for, 1 + length)
                 }
                 (Style::Single, '\'') if rest[1..].starts_with('\'') => ('\'', 2),
-                (Style::Single, '\'') => return None,
+                (Style::Double, '"') | (Style::Single, '\'') => return None,
                 (Style::Bare | Style::Single | Style::Double, _) => (written, written.len_utf8()),
             };
             self.at = start + length;

@@ -8,7 +8,7 @@ use super::{Drawing, Node};
 
 pub(super) fn draw(drawing: &Drawing<'_>) -> String {
     let direction = if drawing.is_wide() { "LR" } else { "TB" };
-    let facts: String = drawing.facts().iter().map(|fact| format!("<br/>{}", xml(fact))).collect();
+    let facts = drawing.facts().iter().map(|fact| format!("<br/>{}", xml(fact))).collect::<Vec<_>>().concat();
     let mut out = format!(
         "digraph plan {{\n  rankdir={direction};\n  charset=\"UTF-8\";\n  fontname=\"Helvetica,Arial,sans-serif\";\n  \
          labelloc=t;\n  label=<<b>{}</b>{facts}<br/> >;\n  node [shape=box, style=\"rounded,filled\", fontsize=12, \

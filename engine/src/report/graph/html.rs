@@ -87,9 +87,8 @@ fn picture(out: &mut String, drawing: &Drawing<'_>) {
     let levels: Vec<usize> = drawing.nodes.iter().map(|node| node.level).collect();
     let edges: Vec<(usize, usize)> = drawing.edges().collect();
     let turned = drawing.is_wide();
-    let size = |(wide, high): (f64, f64)| match turned {
-        true => Size { along: high, across: wide },
-        false => Size { along: wide, across: high },
+    let size = |(wide, high): (f64, f64)| {
+        if turned { Size { along: high, across: wide } } else { Size { along: wide, across: high } }
     };
     let sizes: Vec<Size> = cards.iter().map(|card| size(card.size)).collect();
     let canvas = Canvas { turned, layout: lay_out(&sizes, &levels, &edges) };

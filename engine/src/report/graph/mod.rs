@@ -12,6 +12,7 @@ mod text;
 mod words;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use requorum_steps::{Danger, Make, Seat, StepId, catalog};
 use serde_json::Value;
@@ -233,7 +234,7 @@ fn told(text: &str, step: &Step, scope: &Scope) -> String {
         rest.split_once("{{").and_then(|(before, after)| Some((before, after.split_once("}}")?)))
     {
         out.push_str(before);
-        out.push_str(&format!("{{{}}}", inner.trim_matches(['-', ' '])));
+        let _ = write!(out, "{{{}}}", inner.trim_matches(['-', ' ']));
         rest = after;
     }
     clean(&(out + rest))
@@ -244,10 +245,9 @@ fn place(step: &Step, site: Option<&ReadSite>) -> Option<String> {
     if !step.fans_out {
         let kind = catalog::find(&step.kind)?;
         return match (kind.make, kind.seat) {
-            (Make::Builtin(_), _) => None,
             (Make::Action(_) | Make::Check(_), Seat::Here) => Some("on this machine".to_owned()),
             (Make::Action(_) | Make::Check(_), Seat::Cluster) => Some("by the API of the cluster".to_owned()),
-            (Make::Action(_) | Make::Check(_), Seat::Host) => None,
+            (Make::Action(_) | Make::Check(_), Seat::Host) | (Make::Builtin(_), _) => None,
         };
     }
     let Some(items) = &step.items else {

@@ -22,9 +22,9 @@ const LEAST: usize = 36;
 
 pub(super) fn draw(drawing: &Drawing<'_>, look: Look) -> String {
     let mut page = Page { out: String::new(), look };
-    page.lines("", "", &drawing.title(), page.style().bold());
+    page.lines("", "", &drawing.title(), &page.style().bold());
     for fact in drawing.facts() {
-        page.lines("", "", &fact, page.style());
+        page.lines("", "", &fact, &page.style());
     }
     page.out.push('\n');
     match lanes::draw(drawing) {
@@ -57,7 +57,7 @@ impl Page {
             let first = format!("{}{mark}{}{pad}  ", row.left, row.right);
             let rest = format!("{:<wide$}  ", row.below);
             let plain = if self.look.colour { self.dim(&rest) } else { rest };
-            self.lines(&first, &plain, node.name(), self.style().bold());
+            self.lines(&first, &plain, node.name(), &self.style().bold());
             let is_next = at > 0 && node.needs == [at - 1];
             let needs = if is_next || node.needs.is_empty() { None } else { Some(needs(drawing, node)) };
             self.details(&plain, node, needs);
@@ -79,7 +79,7 @@ impl Page {
             last = Some(node.level);
             let mark = self.mark_style(node).apply_to(mark(node));
             let rest = " ".repeat(digits + 4);
-            self.lines(&format!("{number:>digits$} {mark}  "), &rest, node.name(), self.style().bold());
+            self.lines(&format!("{number:>digits$} {mark}  "), &rest, node.name(), &self.style().bold());
             let needs = (!node.needs.is_empty()).then(|| needs(drawing, node));
             self.details(&rest, node, needs);
         }
@@ -90,9 +90,9 @@ impl Page {
         let before = format!("{before}  ");
         let parts: Vec<String> =
             id.into_iter().chain([node.work()]).chain(node.danger().map(str::to_owned)).chain(needs).collect();
-        self.lines(&before, &before, &parts.join(" · "), self.style().dim());
+        self.lines(&before, &before, &parts.join(" · "), &self.style().dim());
         for remark in node.remarks().iter().skip(usize::from(node.danger().is_some())) {
-            self.lines(&before, &before, remark, self.style().dim());
+            self.lines(&before, &before, remark, &self.style().dim());
         }
     }
 
@@ -102,7 +102,7 @@ impl Page {
     }
 
     /// Writes a text over as many lines as it takes, the first and the others with their own beginning.
-    fn lines(&mut self, first: &str, rest: &str, text: &str, style: Style) {
+    fn lines(&mut self, first: &str, rest: &str, text: &str, style: &Style) {
         let room = self.look.columns.saturating_sub(width(first)).max(LEAST);
         for (at, line) in wrap(text, room).iter().enumerate() {
             let before = if at == 0 { first } else { rest };
