@@ -84,6 +84,8 @@ pub struct Kind {
     pub sets_aside: &'static str,
     /// What it needs on the host beyond the capsule's tools; empty: nothing.
     pub needs: &'static str,
+    /// An example of its arguments, as YAML; empty: none.
+    pub example: &'static str,
     /// The document and section that it follows; empty: none.
     pub source: &'static str,
     /// How it is made.
@@ -107,6 +109,7 @@ impl Kind {
         undo: "",
         sets_aside: "",
         needs: "",
+        example: "",
         source: "",
         make: Make::Builtin(Builtin::Assert),
     };

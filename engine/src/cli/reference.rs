@@ -70,6 +70,9 @@ fn one(out: &mut String, kind: &Kind) {
         let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(out, "\n{how} {}.", names.join(", "));
     }
+    if !kind.example.is_empty() {
+        let _ = writeln!(out, "\nExample: `{}: {}`", kind.name, kind.example);
+    }
     if !kind.result.is_empty() {
         out.push_str("\n| result | meaning |\n| --- | --- |\n");
         for field in kind.result {
@@ -154,6 +157,43 @@ mod tests {
         let found = compile(&request).map_or_else(|found| found, |compiled| compiled.warnings);
         let sources: Vec<&Source> = std::iter::once(&plan).chain(&site).collect();
         assert!(found.is_empty(), "{}\n{}", diagnostic::render(&found, &sources, false), plan.text);
+    }
+
+    /// What the examples of kinds stand in.
+    const AROUND: &str = r#"requorum: 1
+name: test/examples
+inputs:
+  file: { type: file }
+  snapshot: { type: file }
+  member: { type: string }
+vars:
+  members: "{{ site.hosts | role('etcd') }}"
+steps:
+  - id: save
+    title: Not every example uses {{ inputs.snapshot }} and {{ inputs.member }}
+    etcd.snapshot_save: { path: "{{ inputs.file }}" }
+    outputs: { revision: "{{ result.revision }}", sha256: "{{ result.sha256 }}" }
+  - id: set-data-aside
+    on: "{{ vars.members }}"
+    file.set_aside: { path: "{{ host.etcd.data_dir }}" }
+  - id: example
+    needs: [save, set-data-aside]
+    on: "{{ vars.members }}"
+"#;
+
+    #[test]
+    fn the_example_of_every_kind_passes_check() {
+        for kind in catalog::all() {
+            let (name, example) = (kind.name, kind.example);
+            assert!(!example.is_empty(), "{name} has no example");
+            let line = if kind.is_check() {
+                format!("    wait.until: {{ checks: [ {{ {name}: {example}, within: 1m }} ] }}\n")
+            } else {
+                // The template beside the plan is not there.
+                format!("    {name}: {}\n", example.replace("template: etcd.conf.j2", "content: x"))
+            };
+            check(&format!("{AROUND}{line}"), None);
+        }
     }
 
     #[test]

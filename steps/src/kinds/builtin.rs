@@ -14,6 +14,7 @@ pub const GATE: Kind = Kind {
         Arg::optional("show", Type::Any, "A value that is shown below the question."),
     ],
     result: &[Field { name: "approved", help: "Always true." }],
+    example: r#"{ message: Is the load balancer switched over?, show: "{{ vars.members }}" }"#,
     make: Make::Builtin(Builtin::Gate),
     ..Kind::BLANK
 };
@@ -25,6 +26,7 @@ pub const WAIT_FOR: Kind = Kind {
     details: "Waiting for a condition with `wait.until` is nearly always better.",
     args: &[Arg::required("duration", Type::Duration, "How long.")],
     result: &[Field { name: "waited", help: "The duration, as text." }],
+    example: "{ duration: 30s }",
     make: Make::Builtin(Builtin::WaitFor),
     ..Kind::BLANK
 };
@@ -35,6 +37,7 @@ pub const WAIT_UNTIL: Kind = Kind {
     summary: "Waits until checks hold, at most as long as each says.",
     args: &[Arg::required("checks", Type::Checks, "The checks; each needs `within`, its deadline.")],
     result: &[Field { name: "held", help: "How many checks held." }],
+    example: "{ checks: [ { etcd.healthy: { members: all }, within: 5m, every: 2s } ] }",
     make: Make::Builtin(Builtin::WaitUntil),
     ..Kind::BLANK
 };
@@ -48,6 +51,7 @@ pub const ASSERT: Kind = Kind {
         Arg::optional("message", Type::Str, "What is wrong if it is false, and what to do."),
     ],
     result: &[Field { name: "holds", help: "Always true." }],
+    example: "{ expr: steps.save.outputs.revision > 0, message: the snapshot is empty }",
     make: Make::Builtin(Builtin::Assert),
     ..Kind::BLANK
 };
@@ -58,6 +62,7 @@ pub const SET: Kind = Kind {
     summary: "Gives names to values for later steps.",
     details: "Its arguments are its result: any names with any values. Later steps read `steps.ID.result.NAME`.",
     args: &[],
+    example: r#"{ revision: "{{ steps.save.outputs.revision }}" }"#,
     make: Make::Builtin(Builtin::Set),
     ..Kind::BLANK
 };

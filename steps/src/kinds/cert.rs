@@ -28,6 +28,7 @@ pub static VALID: Kind = Kind {
         Arg::optional("for", Type::Duration, "How much longer they must be valid; default: not longer than now."),
     ],
     rules: &[Rule::AtMostOne(&["path", "paths"])],
+    example: "{ for: 1h }",
     make: Make::Check(|args| Ok(Box::new(args::read::<Valid>(args)?))),
     ..Kind::BLANK
 };

@@ -64,6 +64,7 @@ pub const RUN: Kind = Kind {
     effect: Effect::Once,
     danger: Danger::Disruptive,
     result: RUN_RESULT,
+    example: r#"{ argv: [cp, "{{ inputs.file }}", /backup/etcd.db], exit_codes: [0] }"#,
     make: Make::Action(|args| Ok(Box::new(Invocation::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -75,6 +76,7 @@ pub const CHECK: Kind = Kind {
     details: "The command must only look: it is repeated as often as is needed, in previews too.",
     seat: Seat::Here,
     args: CHECK_ARGS,
+    example: "{ run: test -s /backup/etcd.db }",
     make: Make::Check(|args| Ok(Box::new(Expectation::from_args(args)?))),
     ..Kind::BLANK
 };

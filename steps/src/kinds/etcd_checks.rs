@@ -24,6 +24,7 @@ pub static HEALTHY: Kind = Kind {
     seat: Seat::Cluster,
     args: &[MEMBERS],
     source: "etcd documentation, `etcdctl endpoint health`",
+    example: "{ members: all }",
     make: Make::Check(make::<Healthy>),
     ..Kind::BLANK
 };
@@ -78,6 +79,7 @@ pub static STATUS: Kind = Kind {
         Arg::optional("learner", Type::Bool, "Whether the members are learners."),
     ],
     source: "etcd documentation, `etcdctl endpoint status` and `etcdctl endpoint hashkv`",
+    example: r#"{ revision_at_least: "{{ steps.save.outputs.revision }}", keys: 500 }"#,
     make: Make::Check(make::<StatusIs>),
     ..Kind::BLANK
 };
@@ -171,6 +173,7 @@ pub static VERSION: Kind = Kind {
         Arg::optional("at_least", Type::Str, "The lowest version that is right, for example `3.5` or `3.4.27`."),
         Arg::optional("same", Type::Bool, "Whether all must run the same version; default: false."),
     ],
+    example: r#"{ at_least: "3.5.10", same: true }"#,
     make: Make::Check(|args| {
         let check: VersionIs = args::read(args)?;
         if let Some(text) = &check.at_least {
@@ -225,6 +228,7 @@ pub static SAME_HASH: Kind = Kind {
     seat: Seat::Cluster,
     args: &[MEMBERS],
     source: "etcd documentation, `etcdctl endpoint hashkv`",
+    example: "{}",
     make: Make::Check(make::<SameHash>),
     ..Kind::BLANK
 };
@@ -258,6 +262,7 @@ pub static ONE_CLUSTER_ID: Kind = Kind {
     details: "Members that were restored with different tokens or member lists have different cluster ids and never meet.",
     seat: Seat::Cluster,
     args: &[MEMBERS],
+    example: "{}",
     make: Make::Check(make::<OneClusterId>),
     ..Kind::BLANK
 };
@@ -289,6 +294,7 @@ pub static NO_ALARM: Kind = Kind {
     seat: Seat::Cluster,
     args: &[MEMBERS],
     source: "etcd documentation, `etcdctl alarm list`",
+    example: "{}",
     make: Make::Check(make::<NoAlarm>),
     ..Kind::BLANK
 };
@@ -338,6 +344,7 @@ pub static QUORUM: Kind = Kind {
         Arg::optional("holds", Type::Bool, "Whether the quorum must hold (the default), or be lost."),
     ],
     rules: &[args::Rule::AtMostOne(&["without", "stopped"])],
+    example: r#"{ without: "{{ inputs.member }}" }"#,
     make: Make::Check(make::<Quorum>),
     ..Kind::BLANK
 };

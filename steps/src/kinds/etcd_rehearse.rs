@@ -57,6 +57,7 @@ pub static REHEARSE: Kind = Kind {
     undo: "",
     needs: "etcd, etcdctl, and from etcd 3.6 on etcdutl, in `etcd.bin_dir` or PATH",
     source: "etcd documentation, Disaster recovery",
+    example: r#"{ snapshot: "{{ host.etcd.data_dir }}.snapshot-{{ run.id }}.db", within: 5m }"#,
     make: Make::Action(|args| {
         let rehearse: Rehearse = args::read(args)?;
         bump_needs_mark(rehearse.bump_revision, rehearse.mark_compacted)?;

@@ -88,6 +88,7 @@ pub static RESTORE: Kind = Kind {
     undo: "`file.set_aside` of the data directory, and of the WAL directory where there is one of its own",
     needs: "etcdutl or etcdctl in `etcd.bin_dir` or PATH",
     source: "etcd documentation, Disaster recovery; etcd `etcdutl/snapshot`",
+    example: r#"{ snapshot: "{{ host.etcd.data_dir }}.snapshot-{{ run.id }}.db", token: "requorum-{{ run.id }}", members: "{{ vars.members }}" }"#,
     make: Make::Action(|args| {
         let restore: Restore = args::read(args)?;
         bump_needs_mark(restore.bump_revision, restore.mark_compacted)?;

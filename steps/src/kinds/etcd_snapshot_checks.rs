@@ -33,6 +33,7 @@ pub static VALID: Kind = Kind {
         Arg::optional("revision_at_least", Type::Int, "The lowest revision that is right."),
     ],
     source: "etcd documentation, Disaster recovery; etcd `server/etcdserver/api/v3rpc/maintenance.go`",
+    example: r#"{ path: "{{ inputs.snapshot }}" }"#,
     make: Make::Check(|args| Ok(Box::new(args::read::<Valid>(args)?))),
     ..Kind::BLANK
 };
@@ -147,6 +148,7 @@ pub static FITS: Kind = Kind {
     rules: &[Rule::ExactlyOne(&["path", "version"])],
     needs: "etcd in `etcd.bin_dir` or PATH",
     source: "etcd documentation, Upgrading and Downgrading etcd clusters",
+    example: r#"{ path: "{{ inputs.snapshot }}", hosts: "{{ vars.members }}" }"#,
     make: Make::Check(|args| {
         let check: Fits = args::read(args)?;
         if let Some(text) = &check.version {

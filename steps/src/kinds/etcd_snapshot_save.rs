@@ -52,6 +52,7 @@ pub static SAVE: Kind = Kind {
     ],
     probe: "The file is there and whole, and was absent before.",
     source: "etcd documentation, Disaster recovery, Snapshotting the keyspace",
+    example: r#"{ path: "{{ inputs.file }}" }"#,
     make: Make::Action(|args| Ok(Box::new(args::read::<Save>(args)?))),
     ..Kind::BLANK
 };

@@ -33,6 +33,7 @@ pub const EXISTS: Kind = Kind {
         ),
         HOSTS,
     ],
+    example: "{ path: /var/lib/etcd, kind: directory }",
     make: Make::Check(|args| Ok(Box::new(Presence::from_args(args, true)?))),
     ..Kind::BLANK
 };
@@ -44,6 +45,7 @@ pub const ABSENT: Kind = Kind {
     details: "A symbolic link that points nowhere is something.",
     seat: Seat::Host,
     args: &[PATH, HOSTS],
+    example: "{ path: /var/lib/etcd/member }",
     make: Make::Check(|args| Ok(Box::new(Presence::from_args(args, false)?))),
     ..Kind::BLANK
 };
@@ -55,6 +57,7 @@ pub const SHA256: Kind = Kind {
     seat: Seat::Host,
     args: &[PATH, Arg::required("sha256", Type::Str, "The SHA-256, 64 hexadecimal digits."), HOSTS],
     needs: "sha256sum",
+    example: r#"{ path: /var/lib/etcd.snapshot.db, sha256: "{{ steps.save.outputs.sha256 }}" }"#,
     make: Make::Check(|args| Ok(Box::new(Sha256Is::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -69,6 +72,7 @@ pub const FREE_SPACE: Kind = Kind {
     args: &[PATH, Arg::required("at_least", Type::Size, "The room, such as `4GiB`."), HOSTS],
     needs: "df",
     source: "OpenShift 4.12 and UK8S recovery notes leave it out: a restore needs twice the size of the database",
+    example: r#"{ path: "{{ host.etcd.data_dir }}", at_least: 512MiB, hosts: "{{ vars.members }}" }"#,
     make: Make::Check(|args| Ok(Box::new(FreeSpace::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -82,6 +86,7 @@ pub const NOT_OPEN: Kind = Kind {
     seat: Seat::Host,
     args: &[PATH, HOSTS],
     needs: "find, stat, awk, /proc",
+    example: "{ path: /var/lib/etcd }",
     make: Make::Check(|args| Ok(Box::new(NotOpen::from_args(args)?))),
     ..Kind::BLANK
 };

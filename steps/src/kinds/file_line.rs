@@ -41,6 +41,7 @@ pub const LINE: Kind = Kind {
     sets_aside: "aside",
     needs: "awk, cmp, stat, readlink",
     source: "UK8S recovery notes, etcd.conf (ETCD_NAME, addresses, ETCD_INITIAL_CLUSTER_STATE)",
+    example: "{ path: /etc/etcd/etcd.conf, key: ETCD_INITIAL_CLUSTER_STATE, value: existing }",
     make: Make::Action(|args| Ok(Box::new(Line::from_args(args)?))),
     ..Kind::BLANK
 };

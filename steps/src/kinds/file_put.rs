@@ -69,6 +69,7 @@ pub const WRITE: Kind = Kind {
     sets_aside: "aside",
     needs: "sha256sum, stat, readlink",
     source: "UK8S recovery notes, etcd.conf; kubelet documentation, static pods (hidden files are not loaded)",
+    example: r#"{ path: /etc/etcd/etcd.conf, template: etcd.conf.j2, mode: "0644" }"#,
     make: Make::Action(|args| Ok(Box::new(WriteFile::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -96,6 +97,7 @@ pub const COPY: Kind = Kind {
     sets_aside: "aside",
     needs: "sha256sum, stat, readlink",
     source: "OpenShift 4.12 backup and restore, copying the backup to the recovery host; UK8S recovery notes",
+    example: r#"{ src: "{{ inputs.snapshot }}", path: /var/lib/etcd.snapshot.db, mode: "0600" }"#,
     make: Make::Action(|args| Ok(Box::new(CopyFile::from_args(args)?))),
     ..Kind::BLANK
 };

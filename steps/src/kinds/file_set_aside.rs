@@ -54,6 +54,7 @@ pub const SET_ASIDE: Kind = Kind {
     needs: "find, awk, sed, stat, df (coreutils and findutils, or busybox), /proc",
     source: "requorum design, \"nothing is destroyed before it can be restored\"; OpenShift 4.12 backup and restore, \
         restoring to a previous cluster state; UK8S and kubeadm recovery notes, data directory",
+    example: r#"{ path: "{{ host.etcd.data_dir }}" }"#,
     make: Make::Action(|args| Ok(Box::new(SetAside::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -82,6 +83,7 @@ pub const RESTORE_ASIDE: Kind = Kind {
     sets_aside: "displaced",
     needs: "as `file.set_aside`",
     source: "requorum design, \"nothing is destroyed before it can be restored\"",
+    example: r#"{ path: /var/lib/etcd, aside: "{{ steps.set-data-aside.result[0].aside }}" }"#,
     make: Make::Action(|args| Ok(Box::new(RestoreAside::from_args(args)?))),
     ..Kind::BLANK
 };

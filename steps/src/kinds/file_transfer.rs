@@ -54,6 +54,7 @@ pub const FETCH: Kind = Kind {
     undo: "nothing to take back: the host is not changed, and the file stays",
     needs: "dd, sha256sum, stat",
     source: "OpenShift 4.12 backup and restore: keep backups outside of the cluster; kubeadm recovery notes, fetching the snapshot",
+    example: r#"{ path: /etc/etcd/etcd.conf, to: "./{{ host.name }}.conf" }"#,
     make: Make::Action(|args| Ok(Box::new(Fetch::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -81,6 +82,7 @@ pub const RELAY: Kind = Kind {
     sets_aside: "aside",
     needs: "dd, sha256sum, stat, readlink",
     source: "UK8S recovery notes, files from a healthy node; OpenShift 4.12 backup and restore, the same backup everywhere",
+    example: r#"{ from_host: cp1, src: /etc/etcd/pki/ca.crt, path: /etc/etcd/pki/ca.crt, mode: "0644" }"#,
     make: Make::Action(|args| Ok(Box::new(Relay::from_args(&args)?))),
     ..Kind::BLANK
 };

@@ -37,6 +37,7 @@ pub const UNPACK: Kind = Kind {
     undo: "`file.set_aside` of the directory",
     needs: "tar, od, find; gzip or zstd where the archive needs it",
     source: "UK8S recovery notes, the backup is a tar.gz; OpenShift 4.12, static_kuberesources",
+    example: "{ src: /root/assets.tar.gz, into: /root/assets }",
     make: Make::Action(|args| Ok(Box::new(Unpack::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -58,6 +59,7 @@ pub const REMOVE: Kind = Kind {
     probe: "Nothing is at the path.",
     needs: "find, awk, stat, /proc",
     source: "requorum design, \"nothing is destroyed before it can be restored\"",
+    example: r#"{ path: "{{ host.etcd.data_dir }}.snapshot-{{ run.id }}.db" }"#,
     make: Make::Action(|args| Ok(Box::new(Remove::from_args(args)?))),
     ..Kind::BLANK
 };

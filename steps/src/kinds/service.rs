@@ -44,6 +44,7 @@ pub const START: Kind = Kind {
     undo: "`service.stop`, where it did not run before, and `service.release` where it was not held down",
     needs: NEEDS,
     source: SOURCE,
+    example: "{ service: etcd }",
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Start)?))),
     ..Kind::BLANK
 };
@@ -65,6 +66,7 @@ pub const STOP: Kind = Kind {
     undo: "`service.start` where it ran before, else `service.release`",
     needs: NEEDS,
     source: SOURCE,
+    example: "{ service: etcd }",
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Stop)?))),
     ..Kind::BLANK
 };
@@ -85,6 +87,7 @@ pub const RESTART: Kind = Kind {
     undo: "nothing to take back",
     needs: NEEDS,
     source: SOURCE,
+    example: "{ service: kubelet }",
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Restart)?))),
     ..Kind::BLANK
 };
@@ -103,6 +106,7 @@ pub const ENABLE: Kind = Kind {
     probe: "systemd says that it is enabled, or it is held down and will be enabled.",
     needs: NEEDS,
     source: SOURCE,
+    example: "{ service: etcd }",
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Enable)?))),
     ..Kind::BLANK
 };
@@ -121,6 +125,7 @@ pub const RELEASE: Kind = Kind {
     probe: "It is not held down.",
     needs: NEEDS,
     source: SOURCE,
+    example: "{ service: etcd }",
     make: Make::Action(|args| Ok(Box::new(Act::from_args(args, Verb::Release)?))),
     ..Kind::BLANK
 };

@@ -21,6 +21,7 @@ pub const ACTIVE: Kind = Kind {
     seat: Seat::Host,
     args: &[SERVICE, HOSTS],
     needs: NEEDS,
+    example: "{ service: etcd }",
     make: Make::Check(|args| Ok(Box::new(Is { service: read_service(args)?, active: true }))),
     ..Kind::BLANK
 };
@@ -34,6 +35,7 @@ pub const INACTIVE: Kind = Kind {
     seat: Seat::Host,
     args: &[SERVICE, HOSTS],
     needs: NEEDS,
+    example: "{ service: etcd }",
     make: Make::Check(|args| Ok(Box::new(Is { service: read_service(args)?, active: false }))),
     ..Kind::BLANK
 };

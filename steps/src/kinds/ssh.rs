@@ -26,6 +26,7 @@ pub const RUN: Kind = Kind {
     effect: Effect::Once,
     danger: Danger::Disruptive,
     result: RUN_RESULT,
+    example: "{ run: systemctl reset-failed etcd.service, exit_codes: [0, 1] }",
     make: Make::Action(|args| Ok(Box::new(Invocation::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -37,6 +38,7 @@ pub const CHECK: Kind = Kind {
     details: "The command must only look: it is repeated as often as is needed, in previews too.",
     seat: Seat::Host,
     args: HOST_CHECK_ARGS,
+    example: r#"{ run: cat /proc/sys/vm/overcommit_memory, stdout: { equals: "0" } }"#,
     make: Make::Check(|args| Ok(Box::new(Expectation::from_args(args)?))),
     ..Kind::BLANK
 };
@@ -49,6 +51,7 @@ pub const REACHABLE: Kind = Kind {
               for a capsule root that can be written.",
     seat: Seat::Host,
     args: &[HOSTS],
+    example: r#"{ hosts: "{{ site.hosts | role('etcd') }}" }"#,
     make: Make::Check(|_| Ok(Box::new(Reachable))),
     ..Kind::BLANK
 };
