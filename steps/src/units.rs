@@ -13,6 +13,12 @@ pub enum BadUnit {
     Size(String),
 }
 
+/// The form of a duration, as a regular expression for the schema of plans. It knows no more than [`duration`].
+pub const DURATION: &str = r"^(0|(\s*[0-9]+([.][0-9]+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y))+\s*)$";
+
+/// The form of a size, as a regular expression for the schema of plans. It knows no more than [`size`].
+pub const SIZE: &str = r"^[0-9]+\s*([KMGT]i?)?B$";
+
 /// Reads a duration such as `250ms`, `90s` or `1h30m`.
 pub fn duration(text: &str) -> Result<Duration, BadUnit> {
     let bad = || BadUnit::Duration(text.to_owned());
@@ -77,6 +83,7 @@ pub mod serde_duration {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
@@ -91,5 +98,35 @@ mod tests {
         assert!(size("512").is_err());
         assert!(size("99999999999TiB").is_err());
         assert_eq!(show_size(21_037_088), "20.1 MiB");
+    }
+
+    #[test]
+    fn the_forms_are_those_of_what_is_read() {
+        let duration_form = regex::Regex::new(DURATION).unwrap();
+        let units = "nanos nsec ns usec us µs millis msec ms seconds second secs sec s minutes minute mins min m hours hour \
+                     hrs hr h days day d weeks week wks wk w months month M years year yrs yr y x Ms mx";
+        for unit in units.split_whitespace() {
+            for text in [
+                format!("2{unit}"),
+                format!("2 {unit}"),
+                format!("1h30{unit}"),
+                format!(" 1h 30{unit} "),
+                format!("{unit}2"),
+            ] {
+                assert_eq!(duration_form.is_match(&text), duration(&text).is_ok(), "{text:?}");
+            }
+        }
+        for text in
+            ["", "0", "00", "90", "1.5h", "1h30", "-1s", "1,5h", "fast", "90s\n", "0s", "1.s", "s", "5 minutes please"]
+        {
+            assert_eq!(duration_form.is_match(text), duration(text).is_ok(), "{text:?}");
+        }
+        let size_form = regex::Regex::new(SIZE).unwrap();
+        for text in [
+            "", "5", "5B", "5 B", "5KiB", "5MiB", "5GiB", "5TiB", "5KB", "5MB", "5GB", "5TB", "5iB", "5kB", "5PiB",
+            "B", "-5B", "5.5GiB",
+        ] {
+            assert_eq!(size_form.is_match(text), size(text).is_ok(), "{text:?}");
+        }
     }
 }

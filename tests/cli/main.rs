@@ -12,6 +12,7 @@ mod output;
 mod preview;
 mod rollback;
 mod running;
+mod schema;
 mod secrets;
 mod statics;
 mod stopping;

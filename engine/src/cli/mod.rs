@@ -25,6 +25,7 @@ pub mod resume;
 pub mod rollback;
 pub mod run;
 pub mod runs;
+pub mod schema;
 mod settle;
 
 use std::process::ExitCode;
@@ -74,6 +75,7 @@ enum Command {
     Retry(decide::About),
     Plans(plans::Plans),
     New(new::New),
+    Schema(schema::Schema),
     /// Prints the reference of step kinds as Markdown
     #[command(hide = true)]
     Reference,
@@ -110,6 +112,7 @@ impl Command {
             Self::Retry(about) => about.run(global, What::Retry),
             Self::Plans(command) => command.run(),
             Self::New(command) => command.run(),
+            Self::Schema(command) => command.run(),
             Self::Reference => {
                 output::print(format_args!("{}", reference::render()))?;
                 Ok(())

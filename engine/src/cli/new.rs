@@ -12,6 +12,7 @@ use serde_json::json;
 use super::error::{CommandError, Exit};
 use super::options::quote;
 use super::output;
+use super::schema::{self, Of};
 use crate::plan::template::render_text;
 use crate::plan::{PLATFORMS, Scope};
 
@@ -25,7 +26,7 @@ const PLATFORM: &str = "systemd-etcd";
 /// Writes a skeleton of a plan or a site, with comments, to be adapted
 ///
 /// It can be checked, drawn and run as it is: the plan writes notes into a directory of the home directory and connects to no
-/// host. A file that is there is never overwritten; `-` prints the skeleton.
+/// host. The schema for editors is written beside it. A file that is there is never overwritten; `-` prints the skeleton.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct New {
@@ -61,13 +62,13 @@ impl New {
             What::Plan(Target { file, platform }) => {
                 let file = file.unwrap_or_else(|| "plan.yaml".into());
                 let next = format!("requorum check {}", shown(&file));
-                written(&file, &plan(&file, platform.as_deref()), &next)
+                written(&file, Of::Plan, &plan(&file, platform.as_deref()), &next)
             }
             What::Site(Target { file, platform }) => {
                 let file = file.unwrap_or_else(|| "site.yaml".into());
                 let text = site(platform.as_deref().unwrap_or(PLATFORM))?;
                 let next = format!("put your cluster into it, then: requorum check PLAN -i {}", shown(&file));
-                written(&file, &text, &next)
+                written(&file, Of::Site, &text, &next)
             }
         }
     }
@@ -130,12 +131,13 @@ fn shown(file: &Path) -> String {
 }
 
 /// Prints a skeleton, or writes it and says what can be done next.
-fn written(file: &Path, text: &str, next: &str) -> Result<(), CommandError> {
+fn written(file: &Path, of: Of, text: &str, next: &str) -> Result<(), CommandError> {
     if is_dash(file) {
         return output::print(format_args!("{text}"));
     }
-    create(file, text)?;
+    create(file, &schema::with_modeline(text, of))?;
     output::line(format_args!("{}", file.display()))?;
+    schema::beside(file, of);
     output::tell_line(format_args!("next: {next}"));
     Ok(())
 }

@@ -11,6 +11,7 @@ use super::error::{CommandError, Exit};
 use super::load;
 use super::options::Format;
 use super::output;
+use super::schema::{self, Of};
 
 /// Shows the shipped plans, or copies one to adapt it
 #[derive(Debug, Args)]
@@ -32,7 +33,7 @@ enum What {
         /// The plan's name
         plan: String,
     },
-    /// Writes a plan to a file, to be adapted
+    /// Writes a plan to a file, to be adapted, and beside it the schema for editors
     Copy {
         /// The plan's name
         plan: String,
@@ -55,8 +56,9 @@ impl Plans {
                     CommandError::new(Exit::Usage, format!("cannot write {}: {error}", to.display()))
                         .hint("name a file that does not exist yet")
                 })?;
-                file.write_all(source.text.as_bytes())?;
+                file.write_all(schema::with_modeline(&source.text, Of::Plan).as_bytes())?;
                 output::line(format_args!("{}", to.display()))?;
+                schema::beside(&to, Of::Plan);
             }
         }
         Ok(())

@@ -8,36 +8,11 @@ use super::compiled::Retry;
 use super::diagnostic::{Problems, Span, nearest};
 use super::fields::{Fields, list, text, wrong};
 use super::inputs::{Input, declared};
+use super::keys::{self, PLATFORMS, Table};
 use super::yaml::{Entry, Node, Tree};
 
-/// The platforms that a plan can be written for.
-pub const PLATFORMS: [&str; 6] = ["any", "systemd-etcd", "kubeadm", "uk8s", "openshift-4.4", "openshift-4.12"];
 /// How often a check is looked at while waiting, unless the plan says.
 const EVERY: Duration = Duration::from_secs(2);
-/// The keys that every step has.
-const STEP_KEYS: [&str; 18] = [
-    "id",
-    "title",
-    "needs",
-    "when",
-    "on",
-    "max_parallel",
-    "canary",
-    "require",
-    "verify",
-    "probe",
-    "retry",
-    "timeout",
-    "effect",
-    "danger",
-    "undo",
-    "outputs",
-    "confirm",
-    "include",
-];
-/// The keys of a check beside its kind.
-const CHECK_KEYS: [&str; 4] = ["within", "every", "not", "message"];
-
 /// The plan as written.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
@@ -102,7 +77,7 @@ pub(super) struct StepDecl<'a> {
 pub(super) struct Kinds(pub std::collections::HashMap<&'static str, &'static Kind>);
 
 impl Kinds {
-    fn names(&self) -> impl Iterator<Item = &str> {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
 }
@@ -137,9 +112,7 @@ pub(super) fn name_is_an_identifier(what: &str, entry: &Entry, problems: &mut Pr
 
 /// Reads a plan. `None` where it is too broken to go on.
 pub(super) fn read<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -> Option<Document<'a>> {
-    const KNOWN: [&str; 10] =
-        ["requorum", "name", "title", "description", "platforms", "reverts", "inputs", "vars", "preflight", "steps"];
-    let fields = Fields::read(node, "a plan", &KNOWN, problems)?;
+    let fields = Fields::read(node, &keys::PLAN, problems)?;
     version(&fields, problems);
     let vars = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", problems));
     let vars = vars.map_or(&[] as &[Entry], |vars| vars.entries());
@@ -218,7 +191,7 @@ impl Reader<'_, '_> {
     }
 
     fn step<'a>(&mut self, node: &'a Node) -> Option<StepDecl<'a>> {
-        let fields = Fields::open(node, "a step", self.problems)?;
+        let fields = Fields::open(node, keys::STEP.what, self.problems)?;
         if let Some(include) = fields.get("include") {
             self.problems
                 .error(include.span, "include", "`include` is not there yet")
@@ -243,8 +216,8 @@ impl Reader<'_, '_> {
             danger: self.danger(&fields),
             action: self.action(&fields),
             undo: fields.get("undo").and_then(|node| {
-                let fields = Fields::open(node, "`undo`", self.problems)?;
-                self.kind_of(&fields, "`undo`", &[]).filter(|undo| self.is_action(undo, "`undo`"))
+                let fields = Fields::open(node, keys::UNDO.what, self.problems)?;
+                self.kind_of(&fields, &keys::UNDO).filter(|undo| self.is_action(undo, keys::UNDO.what))
             }),
             outputs: self.outputs(&fields),
             confirm: self.spanned(&fields, "confirm"),
@@ -296,7 +269,7 @@ impl Reader<'_, '_> {
 
     fn retry(&mut self, fields: &Fields<'_>) -> Option<(Retry, Span)> {
         let node = fields.get("retry")?;
-        let fields = Fields::read(node, "`retry`", &["attempts", "backoff", "max_backoff"], self.problems)?;
+        let fields = Fields::read(node, &keys::RETRY, self.problems)?;
         let mut retry = Retry::default();
         if let Some((attempts, span)) = fields.count("attempts", self.problems) {
             retry.attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
@@ -329,13 +302,11 @@ impl Reader<'_, '_> {
     }
 
     fn effect(&mut self, fields: &Fields<'_>) -> Option<(Effect, Span)> {
-        let all = [Effect::Pure, Effect::Idempotent, Effect::Probed, Effect::Once];
-        fields.word("effect", &all.map(|effect| (effect.word(), effect)), self.problems)
+        fields.word("effect", &keys::EFFECTS.map(|effect| (effect.word(), effect)), self.problems)
     }
 
     fn danger(&mut self, fields: &Fields<'_>) -> Option<Danger> {
-        let all = [Danger::Safe, Danger::Disruptive, Danger::Destructive];
-        let danger = fields.word("danger", &all.map(|danger| (danger.word(), danger)), self.problems);
+        let danger = fields.word("danger", &keys::DANGERS.map(|danger| (danger.word(), danger)), self.problems);
         danger.map(|(danger, _)| danger)
     }
 
@@ -349,8 +320,8 @@ impl Reader<'_, '_> {
     }
 
     fn action<'a>(&mut self, fields: &Fields<'a>) -> Option<KindUse<'a>> {
-        let action = self.kind_of(fields, "a step", &STEP_KEYS)?;
-        self.is_action(&action, "a step").then_some(action)
+        let action = self.kind_of(fields, &keys::STEP)?;
+        self.is_action(&action, keys::STEP.what).then_some(action)
     }
 
     fn is_action(&mut self, used: &KindUse<'_>, place: &str) -> bool {
@@ -372,13 +343,13 @@ impl Reader<'_, '_> {
     }
 
     fn check<'a>(&mut self, node: &'a Node) -> Option<CheckDecl<'a>> {
-        let fields = Fields::open(node, "a check", self.problems)?;
+        let fields = Fields::open(node, keys::CHECK.what, self.problems)?;
         let within = self.positive(&fields, "within");
         let every = self.positive(&fields, "every");
         self.interval(&fields, within, every);
         let not = fields.bool("not", self.problems).unwrap_or_default();
         let message = self.spanned(&fields, "message");
-        let check = self.kind_of(&fields, "a check", &CHECK_KEYS)?;
+        let check = self.kind_of(&fields, &keys::CHECK)?;
         if !check.kind.is_check() {
             self.problems
                 .error(
@@ -409,12 +380,13 @@ impl Reader<'_, '_> {
     }
 
     /// Finds the one key that names a kind.
-    fn kind_of<'a>(&mut self, fields: &Fields<'a>, what: &str, known: &[&str]) -> Option<KindUse<'a>> {
+    fn kind_of<'a>(&mut self, fields: &Fields<'a>, known: &Table) -> Option<KindUse<'a>> {
+        let what = known.what;
         let mut found: Option<KindUse<'a>> = None;
         let mut unknown = false;
-        for entry in fields.entries().iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+        for entry in fields.entries().iter().filter(|entry| !known.has(&entry.key)) {
             let Some(kind) = self.kinds.0.get(entry.key.as_str()).copied() else {
-                self.unknown_kind(entry, what, known);
+                self.unknown_kind(entry, known);
                 unknown = true;
                 continue;
             };
@@ -439,14 +411,14 @@ impl Reader<'_, '_> {
         found
     }
 
-    fn unknown_kind(&mut self, entry: &Entry, what: &str, known: &[&str]) {
+    fn unknown_kind(&mut self, entry: &Entry, known: &Table) {
         let key = entry.key.as_str();
-        let near = nearest(key, known.iter().copied().chain(self.kinds.names()));
+        let near = nearest(key, known.names().chain(self.kinds.names()));
         let family = key.split('.').next().unwrap_or_default();
         let found = if key.contains('.') {
             self.problems.error(entry.key_span, "unknown-kind", format!("there is no kind `{key}`"))
         } else {
-            self.problems.error(entry.key_span, "unknown-key", format!("{what} has no key `{key}`"))
+            self.problems.error(entry.key_span, "unknown-key", format!("{} has no key `{key}`", known.what))
         };
         if let Some(near) = near {
             found.help(format!("did you mean `{near}`?"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use requorum_steps::units;
 
 use super::diagnostic::{Problems, Span};
+use super::keys::Table;
 use super::yaml::{Entry, Node, Tree};
 
 /// A map whose keys are known.
@@ -19,13 +20,13 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Takes a map and reports keys that are not among the known ones.
-    pub fn read(node: &'a Node, what: &'static str, known: &[&str], problems: &mut Problems) -> Option<Self> {
-        let fields = Self::open(node, what, problems)?;
-        for entry in fields.entries.iter().filter(|entry| !known.contains(&entry.key.as_str())) {
+    pub fn read(node: &'a Node, known: &Table, problems: &mut Problems) -> Option<Self> {
+        let fields = Self::open(node, known.what, problems)?;
+        for entry in fields.entries.iter().filter(|entry| !known.has(&entry.key)) {
             problems
-                .error(entry.key_span, "unknown-key", format!("{what} has no key `{}`", entry.key))
-                .help(format!("known are {}", list(known)))
-                .did_you_mean(&entry.key, known.iter().copied());
+                .error(entry.key_span, "unknown-key", format!("{} has no key `{}`", known.what, entry.key))
+                .help(format!("known are {}", list(&known.names().collect::<Vec<_>>())))
+                .did_you_mean(&entry.key, known.names());
         }
         Some(fields)
     }
@@ -100,15 +101,16 @@ impl<'a> Fields<'a> {
     /// Returns a duration with its unit.
     pub fn duration(&self, key: &str, problems: &mut Problems) -> Option<(Duration, Span)> {
         let node = self.get(key)?;
-        let shown = match &node.value {
-            Tree::Text(text) => text.clone(),
-            Tree::Number(number) => number.to_string(),
+        let read = match &node.value {
+            Tree::Text(text) => units::duration(text),
+            // A bare number has no unit, not even 0.
+            Tree::Number(number) => Err(units::BadUnit::Duration(number.to_string())),
             Tree::Null | Tree::Bool(_) | Tree::List(_) | Tree::Map(_) => {
                 wrong(problems, node, &quoted(key), "a duration, for example `90s`");
                 return None;
             }
         };
-        match units::duration(&shown) {
+        match read {
             Ok(duration) => Some((duration, node.span)),
             Err(error) => {
                 problems

@@ -11,6 +11,7 @@ use super::compile::{Mode, Request};
 use super::compiled::{SecretOrigin, SecretSource};
 use super::diagnostic::{Problems, Span, nearest};
 use super::fields::{Fields, list, text};
+use super::keys::{self, Shape};
 use super::template::{Hole, placeholder};
 use super::validate::sort;
 use super::yaml::{self, Node};
@@ -86,6 +87,63 @@ impl InputType {
             Self::Map => Hole::Map,
         }
     }
+
+    /// What a default looks like.
+    fn default(self) -> Shape {
+        match self {
+            Self::String | Self::Enum | Self::File | Self::Directory | Self::Host => Shape::Text,
+            Self::Integer => Shape::Integer,
+            Self::Boolean => Shape::Bool,
+            Self::Duration => Shape::Duration,
+            Self::Size => Shape::Size,
+            Self::Hosts => Shape::List(&Shape::Text),
+            Self::List => Shape::List(&Shape::Any),
+            Self::Map => Shape::Map(None, &Shape::Any),
+            Self::Secret => Shape::Nothing,
+        }
+    }
+
+    /// What `min` and `max` look like.
+    fn bound(self) -> Shape {
+        match self {
+            Self::Duration => Shape::Duration,
+            Self::Size => Shape::Size,
+            Self::String
+            | Self::Integer
+            | Self::Boolean
+            | Self::Enum
+            | Self::File
+            | Self::Directory
+            | Self::Host
+            | Self::Hosts
+            | Self::List
+            | Self::Map
+            | Self::Secret => Shape::Number,
+        }
+    }
+}
+
+/// What the type of an input asks of its other keys, for the schema.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TypeOfInput {
+    /// The word that plans use.
+    pub word: &'static str,
+    /// What `default` looks like.
+    pub default: Shape,
+    /// What `min` and `max` look like.
+    pub bound: Shape,
+    /// Whether it needs `values`.
+    pub has_values: bool,
+}
+
+/// Returns the types of inputs.
+pub(super) fn types() -> impl Iterator<Item = TypeOfInput> {
+    TYPES.into_iter().map(|(word, ty)| TypeOfInput {
+        word,
+        default: ty.default(),
+        bound: ty.bound(),
+        has_values: ty == InputType::Enum,
+    })
 }
 
 /// A declared input.
@@ -112,12 +170,11 @@ impl Input<'_> {
 
 /// Reads `inputs`.
 pub(super) fn declared<'a>(node: &'a Node, problems: &mut Problems) -> Vec<Input<'a>> {
-    const KNOWN: [&str; 8] = ["type", "default", "required", "pattern", "values", "min", "max", "help"];
     let Some(inputs) = Fields::open(node, "`inputs`", problems) else { return Vec::new() };
     let mut declared = Vec::new();
     for entry in inputs.entries() {
         super::document::name_is_an_identifier("input", entry, problems);
-        let Some(fields) = Fields::read(&entry.node, "an input", &KNOWN, problems) else { continue };
+        let Some(fields) = Fields::read(&entry.node, &keys::INPUT, problems) else { continue };
         let ty = fields.need("type", problems).and_then(|_| fields.word("type", &TYPES, problems));
         let Some((ty, _)) = ty else { continue };
         let mut input = Input {
@@ -160,7 +217,7 @@ fn bound(fields: &Fields<'_>, key: &str, ty: InputType, problems: &mut Problems)
     let node = fields.get(key)?;
     let value = node.to_json();
     let number = match ty {
-        InputType::Duration | InputType::Size => measure(ty, &value),
+        InputType::Duration | InputType::Size => value.as_str().and_then(|_| measure(ty, &value)),
         _ => value.as_number().cloned(),
     };
     if number.is_none() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use requorum_steps::site::{Become, CAPSULE_ROOT, EtcdAccess, Host, Identity, Member, Service, SshAccess, Tls, Via};
+use requorum_steps::site::{CAPSULE_ROOT, EtcdAccess, Host, Identity, Member, Service, SshAccess, Tls};
 use requorum_steps::{HostName, Site};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 use super::Source;
 use super::compiled::{SecretOrigin, SecretSource};
 use super::diagnostic::{File, Problems, Span, nearest};
-use super::document::{PLATFORMS, name_is_an_identifier, version};
+use super::document::{name_is_an_identifier, version};
 use super::fields::{Fields, text};
+use super::keys::{self, PLATFORMS};
 use super::template::placeholder;
 use super::yaml::{self, Node};
 
@@ -30,23 +31,8 @@ pub struct ReadSite {
 
 /// Reads a site. `None` where it is too broken to go on; problems are reported either way.
 pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems) -> Option<ReadSite> {
-    const KNOWN: [&str; 13] = [
-        "requorum",
-        "cluster",
-        "platform",
-        "identity",
-        "ssh",
-        "capsule_root",
-        "hosts",
-        "services",
-        "etcd",
-        "kube",
-        "env",
-        "secrets",
-        "vars",
-    ];
     let node = yaml::parse(source, File::MAIN, problems)?;
-    let fields = Fields::read(&node, "a site", &KNOWN, problems)?;
+    let fields = Fields::read(&node, &keys::SITE, problems)?;
     version(&fields, problems);
     let mut reader = Reader { source, home, problems };
     let ssh = fields.get("ssh").map(|node| reader.ssh(node)).unwrap_or_default();
@@ -117,8 +103,7 @@ impl Reader<'_, '_> {
     }
 
     fn identity(&mut self, node: &Node) -> Identity {
-        let Some(fields) = Fields::read(node, "`identity`", &["etcd_ca_sha256", "kube_system_uid"], self.problems)
-        else {
+        let Some(fields) = Fields::read(node, &keys::IDENTITY, self.problems) else {
             return Identity::default();
         };
         let etcd_ca_sha256 = fields.text("etcd_ca_sha256", self.problems).map(|written| {
@@ -137,8 +122,7 @@ impl Reader<'_, '_> {
     }
 
     fn ssh(&mut self, node: &Node) -> SshAccess {
-        const KNOWN: [&str; 6] = ["user", "port", "key", "known_hosts", "config", "become"];
-        let Some(fields) = Fields::read(node, "`ssh`", &KNOWN, self.problems) else { return SshAccess::default() };
+        let Some(fields) = Fields::read(node, &keys::SSH, self.problems) else { return SshAccess::default() };
         let port = fields.count("port", self.problems).and_then(|(port, span)| match u16::try_from(port) {
             Ok(port) if port > 0 => Some(port),
             Ok(_) | Err(_) => {
@@ -146,7 +130,7 @@ impl Reader<'_, '_> {
                 None
             }
         });
-        let elevate = fields.word("become", &[("none", Become::None), ("sudo", Become::Sudo)], self.problems);
+        let elevate = fields.word("become", &keys::ELEVATIONS, self.problems);
         SshAccess {
             user: fields.text("user", self.problems).map(str::to_owned),
             port,
@@ -197,8 +181,7 @@ impl Reader<'_, '_> {
     }
 
     fn host(&mut self, name: &HostName, at: Span, node: &Node, ssh: &SshAccess, taken: &mut Taken) -> Option<Host> {
-        const KNOWN: [&str; 7] = ["address", "roles", "ssh", "capsule_root", "etcd", "lost", "vars"];
-        let fields = Fields::read(node, "a host", &KNOWN, self.problems)?;
+        let fields = Fields::read(node, &keys::HOST, self.problems)?;
         let own = fields.get("ssh").map(|node| (self.ssh(node), node.get("become").is_some()));
         let ssh = own.map_or_else(|| ssh.clone(), |(own, elevates)| laid_over(ssh, own, elevates));
         let address = fields.need_text("address", self.problems).unwrap_or_default().to_owned();
@@ -244,8 +227,7 @@ impl Reader<'_, '_> {
     }
 
     fn member(&mut self, node: &Node) -> Option<Member> {
-        const KNOWN: [&str; 6] = ["name", "client_urls", "peer_urls", "data_dir", "service", "bin_dir"];
-        let fields = Fields::read(node, "`etcd` of a host", &KNOWN, self.problems)?;
+        let fields = Fields::read(node, &keys::MEMBER, self.problems)?;
         let name = fields.need_text("name", self.problems);
         let client_urls = self.urls(&fields, "client_urls");
         let peer_urls = self.urls(&fields, "peer_urls");
@@ -284,15 +266,10 @@ impl Reader<'_, '_> {
     }
 
     fn service(&mut self, node: &Node) -> Option<Service> {
-        const MANAGERS: [(&str, &[&str]); 3] = [
-            ("systemd", &["manager", "unit"]),
-            ("static-pod", &["manager", "manifest", "container"]),
-            ("command", &["manager", "start", "stop", "status"]),
-        ];
         let open = Fields::open(node, "a service", self.problems)?;
         open.need("manager", self.problems)?;
-        let ((manager, known), _) = open.word("manager", &MANAGERS.map(|one| (one.0, one)), self.problems)?;
-        let fields = Fields::read(node, "this service", known, self.problems)?;
+        let ((manager, known), _) = open.word("manager", &keys::MANAGERS.map(|one| (one.0, one)), self.problems)?;
+        let fields = Fields::read(node, known, self.problems)?;
         let mut need = |key: &str| fields.need_text(key, self.problems).map(str::to_owned);
         Some(match manager {
             "systemd" => Service::Systemd { unit: need("unit")? },
@@ -309,7 +286,7 @@ impl Reader<'_, '_> {
     }
 
     fn etcd(&mut self, node: &Node, hosts: &BTreeMap<HostName, Host>) -> EtcdAccess {
-        let Some(fields) = Fields::read(node, "`etcd`", &["version", "via", "tls"], self.problems) else {
+        let Some(fields) = Fields::read(node, &keys::ETCD, self.problems) else {
             return EtcdAccess::default();
         };
         let version = fields.text("version", self.problems).map(str::to_owned);
@@ -320,9 +297,9 @@ impl Reader<'_, '_> {
                 found.help("write major.minor in quotes, for example \"3.5\"");
             }
         }
-        let via = fields.word("via", &[("direct", Via::Direct), ("ssh", Via::Ssh)], self.problems);
+        let via = fields.word("via", &keys::VIAS, self.problems);
         let tls = fields.get("tls").and_then(|node| {
-            let fields = Fields::read(node, "`tls`", &["ca", "cert", "key", "server_name"], self.problems)?;
+            let fields = Fields::read(node, &keys::TLS, self.problems)?;
             let [ca, cert, key] = ["ca", "cert", "key"].map(|key| self.material(&fields, key, hosts));
             let server_name = fields.text("server_name", self.problems).map(str::to_owned);
             Some(Tls { ca: ca?, cert: cert?, key: key?, server_name })
@@ -349,7 +326,7 @@ impl Reader<'_, '_> {
     }
 
     fn kube(&mut self, node: &Node) -> Value {
-        let Some(fields) = Fields::read(node, "`kube`", &["kubeconfig", "context"], self.problems) else {
+        let Some(fields) = Fields::read(node, &keys::KUBE, self.problems) else {
             return Value::Null;
         };
         let kubeconfig = self.path(&fields, "kubeconfig");
@@ -381,8 +358,7 @@ impl Reader<'_, '_> {
         let mut secrets = Vec::new();
         for entry in written.entries() {
             name_is_an_identifier("secret", entry, self.problems);
-            let known = ["env", "file", "command"];
-            let Some(fields) = Fields::read(&entry.node, "a secret", &known, self.problems) else { continue };
+            let Some(fields) = Fields::read(&entry.node, &keys::SECRET, self.problems) else { continue };
             let env = fields.text("env", self.problems).map(|name| SecretOrigin::Env(name.to_owned()));
             let command = fields.text("command", self.problems).map(|line| SecretOrigin::Command(line.to_owned()));
             let file = self.path(&fields, "file").map(|path| SecretOrigin::File(path.to_string_lossy().into_owned()));

@@ -9,9 +9,16 @@ mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
 
 use super::compile::{Compiled, Mode, Request, compile};
 use super::diagnostic::render;
+use super::schema::{
+    self,
+    tests::{objections, read, validator},
+};
 use super::{Diagnostic, Files, Given, Source};
 
 /// The site that most tests use.
@@ -102,7 +109,19 @@ impl Try {
 
     /// The compiled plan; shows what is wrong where it is refused.
     pub fn accepted(&self) -> Compiled {
-        self.compile().unwrap_or_else(|found| panic!("{}", self.shown(&found)))
+        let compiled = self.compile().unwrap_or_else(|found| panic!("{}", self.shown(&found)));
+        self.fits_the_schema();
+        compiled
+    }
+
+    /// What is accepted must not be flagged by an editor.
+    fn fits_the_schema(&self) {
+        static PLANS: LazyLock<Validator> = LazyLock::new(|| validator(&schema::of_plan(kinds::ALL)));
+        static SITES: LazyLock<Validator> = LazyLock::new(|| validator(&schema::of_site()));
+        assert_eq!(objections(&PLANS, &read(&self.plan.text).unwrap()), [""; 0], "{}", self.plan.text);
+        if let Some(site) = &self.site {
+            assert_eq!(objections(&SITES, &read(&site.text).unwrap()), [""; 0], "{}", site.text);
+        }
     }
 
     /// The codes of the problems, in their order.
