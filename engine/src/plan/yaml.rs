@@ -201,13 +201,23 @@ fn explain(error: &serde_yaml::Error, file: File) -> (Span, String) {
 }
 
 fn malformed(text: &str, span: Span, cause: String, problems: &mut Problems) {
-    let found = problems.error(span, "yaml", "malformed YAML").cause(cause);
+    let found = problems.error(within(text, span), "yaml", "malformed YAML").cause(cause);
     let line = span.line.checked_sub(1).and_then(|before| text.lines().nth(before as usize)).unwrap_or_default();
     if [": {{", "- {{", "[{{", ": *"].iter().any(|mark| line.contains(mark)) {
         found.help("a value that begins with `{{`, `*` or `&` has to stand in quotes: \"{{ … }}\"");
     } else if line.starts_with('\t') {
         found.help("indent with spaces; YAML takes no tabs");
     }
+}
+
+/// Moves a place below the text to its end: without a last line break, YAML still begins a line after it.
+fn within(text: &str, span: Span) -> Span {
+    let lines = text.split('\n').count();
+    if span.line as usize <= lines {
+        return span;
+    }
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    place(span.file, lines, last.chars().count() + 1, 1)
 }
 
 /// A value as `serde_yaml` reads it, duplicate keys included.
@@ -505,6 +515,14 @@ mod tests {
         for bad in ["[".repeat(100_000).as_str(), "a: !x y", "a: 1\n---\nb: 2", "", "a: .inf", "? [a]\n: b"] {
             let (node, problems) = read(bad);
             assert!(node.is_none() && problems.len() == 1, "{bad:.20}");
+        }
+    }
+
+    #[test]
+    fn what_ends_too_early_is_shown_at_the_end() {
+        for (text, place) in [("[é, [", (1, 6)), ("a: 1\nb: [", (2, 5)), ("a: 1\nb: [\n", (3, 1))] {
+            let (_, problems) = read(text);
+            assert_eq!((problems[0].line, problems[0].column), place, "{text:?}: {problems:?}");
         }
     }
 
