@@ -109,3 +109,6 @@ fn count(sort: u8, count: usize, hasher: &mut Sha256) {
     hasher.update([sort]);
     hasher.update((count as u64).to_be_bytes());
 }
+
+#[cfg(test)]
+mod tests;
