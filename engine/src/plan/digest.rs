@@ -1,9 +1,12 @@
 //! The identity of a compiled plan.
 
+mod feed;
+
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use self::feed::Feed;
 use super::compiled::Plan;
 
 /// Returns the SHA-256 over a plan, in hexadecimal.
@@ -11,7 +14,8 @@ use super::compiled::Plan;
 /// It covers everything but the digest itself and the places (`FILE:LINE`): a comment or another directory makes no other
 /// plan. Maps count by their entries and not by their order.
 ///
-/// The steps are fed one by one: a large plan as one JSON value would take many times its memory.
+/// The steps are fed one by one, and as they are: their JSON values would take most of the time, and of a large plan many times
+/// its memory.
 #[must_use]
 pub fn digest(plan: &Plan) -> String {
     // Named one by one, so that a new field cannot be forgotten.
@@ -29,21 +33,21 @@ pub fn digest(plan: &Plan) -> String {
         preflight,
         steps,
     } = plan;
-    let mut hasher = Sha256::new();
-    count(b'm', 11, &mut hasher);
+    let mut hash = Hash::default();
+    hash.feed.map(11);
     // In the order of their names.
-    field("description", description, &mut hasher);
-    field("format", format, &mut hasher);
-    field("inputs", inputs, &mut hasher);
-    field("name", name, &mut hasher);
-    field("platforms", platforms, &mut hasher);
-    list("preflight", preflight, &mut hasher);
-    field("reverts", reverts, &mut hasher);
-    field("secrets", secrets, &mut hasher);
-    list("steps", steps, &mut hasher);
-    field("title", title, &mut hasher);
-    field("vars", vars, &mut hasher);
-    hex::encode(hasher.finalize())
+    hash.field("description", description);
+    hash.field("format", format);
+    hash.field("inputs", inputs);
+    hash.field("name", name);
+    hash.field("platforms", platforms);
+    hash.list("preflight", preflight);
+    hash.field("reverts", reverts);
+    hash.field("secrets", secrets);
+    hash.list("steps", steps);
+    hash.field("title", title);
+    hash.field("vars", vars);
+    hex::encode(hash.hasher.finalize())
 }
 
 /// Returns a plan or a part of it without the places. Steps and checks have a kind, arguments and a place.
@@ -60,54 +64,32 @@ pub(super) fn without_places(value: Value) -> Value {
     }
 }
 
-fn field(name: &str, value: &impl Serialize, hasher: &mut Sha256) {
-    text(b'k', name, hasher);
-    feed(&json(value), hasher);
+/// What was fed, and what is still to be hashed of it.
+#[derive(Default)]
+struct Hash {
+    hasher: Sha256,
+    feed: Feed,
 }
 
-fn list(name: &str, items: &[impl Serialize], hasher: &mut Sha256) {
-    text(b'k', name, hasher);
-    count(b'l', items.len(), hasher);
-    for item in items {
-        feed(&json(item), hasher);
+impl Hash {
+    fn field(&mut self, name: &str, value: &impl Serialize) {
+        self.feed.key(name);
+        self.value(value);
     }
-}
 
-fn json(value: &impl Serialize) -> Value {
-    without_places(serde_json::to_value(value).unwrap_or_default())
-}
-
-/// Feeds a value so that no two values feed the same bytes: sort, length, content.
-fn feed(value: &Value, hasher: &mut Sha256) {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => text(b's', &value.to_string(), hasher),
-        Value::String(string) => text(b't', string, hasher),
-        Value::Array(items) => {
-            count(b'l', items.len(), hasher);
-            for item in items {
-                feed(item, hasher);
-            }
-        }
-        Value::Object(map) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(key, _)| *key);
-            count(b'm', entries.len(), hasher);
-            for (key, item) in entries {
-                text(b'k', key, hasher);
-                feed(item, hasher);
-            }
+    fn list(&mut self, name: &str, items: &[impl Serialize]) {
+        self.feed.key(name);
+        self.feed.list(items.len());
+        for item in items {
+            self.value(item);
         }
     }
-}
 
-fn text(sort: u8, text: &str, hasher: &mut Sha256) {
-    count(sort, text.len(), hasher);
-    hasher.update(text.as_bytes());
-}
-
-fn count(sort: u8, count: usize, hasher: &mut Sha256) {
-    hasher.update([sort]);
-    hasher.update((count as u64).to_be_bytes());
+    fn value(&mut self, value: &impl Serialize) {
+        self.feed.value(value);
+        self.hasher.update(self.feed.bytes());
+        self.feed.clear();
+    }
 }
 
 #[cfg(test)]
