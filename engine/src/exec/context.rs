@@ -79,7 +79,7 @@ impl Entry {
         let planned = state.planned(id)?;
         let subject = planned.subject.clone();
         if let Some(args) = &planned.args {
-            step.args = args.clone();
+            step.args.clone_from(args);
         }
         let item = state.item(id)?.clone();
         let steps: BTreeMap<String, Value> = steps_read_by(&step)

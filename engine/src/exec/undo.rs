@@ -43,7 +43,7 @@ async fn undoing(context: &Context, entry: &Entry, deed: &Deed) -> Result<Undoin
         return Ok(Undoing::Nothing("it only waited or looked".to_owned()));
     };
     // Placeholders of secrets stay: what comes out is kept.
-    let undo = |result: Option<&Value>| match &entry.step.undo {
+    let undo = |result: Option<&Value>| match entry.step.undo.as_deref() {
         Some((kind, args)) => by_author(context, entry, (kind, args), result),
         None => match make(deed.args.clone()) {
             Ok(action) => Ok(action.undo(&deed.before, result)),
@@ -122,7 +122,7 @@ pub fn commands(context: &Context, plan: &Plan) -> Vec<(ItemId, String)> {
     let items = plan.steps.iter().flat_map(|step| step.items.iter().flatten().map(move |item| (step, item)));
     let shown = items.map(|(step, item)| {
         let id = ItemId { step: step.id.clone(), item: item.key.clone() };
-        let args = item.args.as_ref().unwrap_or(&step.args);
+        let args = item.args.as_deref().unwrap_or(&step.args);
         let args = template::render(args, &context.base).unwrap_or_else(|_| args.clone());
         let host = match &item.subject {
             Subject::Host(name) => Some(name),

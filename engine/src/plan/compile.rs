@@ -5,7 +5,7 @@ use std::path::Path;
 
 use requorum_steps::Kind;
 
-use super::compiled::{FORMAT, Plan, Step};
+use super::compiled::{FORMAT, Plan};
 use super::diagnostic::{File, Problems, Severity, Span};
 use super::document::{self, Document, Kinds, StepDecl};
 use super::inputs::{self, Values};
@@ -103,29 +103,28 @@ fn compile_with(
 fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut Problems) -> Option<Plan> {
     let kinds = Kinds(request.kinds.iter().map(|kind| (kind.name, *kind)).collect());
     let node = yaml::parse(request.plan, File::MAIN, problems)?;
-    let document = document::read(&node, &kinds, problems)?;
+    let mut document = document::read(&node, &kinds, problems)?;
     platform_fits(&document, site, problems);
     let site_secrets = site.map(|read| read.secrets.as_slice()).unwrap_or_default();
     let Values { values, secrets } =
         inputs::values(&document.inputs, request, site.map(|read| &read.site), site_secrets, problems);
-    let mut names = Names::new(&document.inputs, values, document.vars, site, &document.steps);
+    let decls = std::mem::take(&mut document.steps);
+    let mut names = Names::new(&document.inputs, values, document.vars, site, &decls);
     for entry in document.vars {
         names.add_var(entry, problems);
     }
-    let order = order(&document.steps, &names, problems);
+    let order = order(&decls, &names, problems);
     let mut compiler = Compiler { request, kinds: &kinds, site: site.map(|read| &read.site), names, problems };
-    let Parts { preflight, steps } = compiler.parts(&document);
+    let Parts { preflight, steps } = compiler.parts(&document.preflight, decls, &order.steps);
     let names = compiler.names;
-    ancestors(&document.steps, &order, &names, problems);
+    ancestors(&order, &names, problems);
     if !problems.refuse() {
-        foresight::warnings(&document.steps, &order, &names, problems);
+        foresight::warnings(&order, &names, problems);
         unused(&document, &names, problems);
     }
     let all_secrets = secrets.into_iter().chain(site_secrets.iter().cloned());
     let secrets = all_secrets.filter(|secret| names.used_secrets.contains(&secret.name)).collect();
     let (inputs, vars) = names.into_values();
-    let mut steps: Vec<Option<Step>> = steps;
-    let steps: Vec<Step> = order.steps.iter().filter_map(|index| steps.get_mut(*index)?.take()).collect();
     let platforms = document.platforms.iter().map(|(name, _)| (*name).to_owned()).collect();
     let mut plan = Plan {
         format: FORMAT,
@@ -171,13 +170,13 @@ pub(super) struct Order {
     pub steps: Vec<usize>,
 }
 
-fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> Order {
+fn order(steps: &[Box<StepDecl<'_>>], names: &Names<'_>, problems: &mut Problems) -> Order {
     duplicate_ids(steps, problems);
     let mut needs = Vec::with_capacity(steps.len());
-    let mut spans: HashMap<(usize, usize), Span> = HashMap::new();
+    // For each step, which other needed it last: a need that is there twice is noticed without a set for each step.
+    let mut needed_by = vec![usize::MAX; steps.len()];
     for (index, step) in steps.iter().enumerate() {
         let mut found = Vec::with_capacity(step.needs.len());
-        let mut seen = HashSet::new();
         for (id, span) in &step.needs {
             match names.step(id) {
                 _ if step.id.as_ref().is_some_and(|own| own.as_str() == *id) => {
@@ -189,8 +188,8 @@ fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> 
                     let ids = steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
                     problems.error(*span, "unknown-step", format!("there is no step `{id}`")).did_you_mean(id, ids);
                 }
-                Some(need) if seen.insert(need) => {
-                    spans.insert((index, need), *span);
+                Some(need) if needed_by[need] != index => {
+                    needed_by[need] = index;
                     found.push(need);
                 }
                 Some(_) => {
@@ -206,13 +205,13 @@ fn order(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) -> 
     let order = needs.order();
     if order.len() < steps.len() {
         for cycle in needs.cycles() {
-            report_cycle(&cycle, steps, &spans, problems);
+            report_cycle(&cycle, steps, names, problems);
         }
     }
     Order { needs, steps: order }
 }
 
-fn duplicate_ids(steps: &[StepDecl<'_>], problems: &mut Problems) {
+fn duplicate_ids(steps: &[Box<StepDecl<'_>>], problems: &mut Problems) {
     let mut lines = HashMap::with_capacity(steps.len());
     for step in steps {
         let Some(id) = &step.id else { continue };
@@ -225,17 +224,15 @@ fn duplicate_ids(steps: &[StepDecl<'_>], problems: &mut Problems) {
     }
 }
 
-fn report_cycle(
-    cycle: &[usize],
-    steps: &[StepDecl<'_>],
-    spans: &HashMap<(usize, usize), Span>,
-    problems: &mut Problems,
-) {
+fn report_cycle(cycle: &[usize], steps: &[Box<StepDecl<'_>>], names: &Names<'_>, problems: &mut Problems) {
     /// How many steps of a cycle are named.
     const NAMED: usize = 12;
     let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
     let next = |at: usize| cycle[(at + 1) % cycle.len()];
-    let span = |at: usize| spans.get(&(cycle[at], next(at))).copied().unwrap_or_default();
+    let span = |at: usize| {
+        let mut needs = steps[cycle[at]].needs.iter();
+        needs.find(|(id, _)| names.step(id) == Some(next(at))).map(|(_, span)| *span).unwrap_or_default()
+    };
     let mut way: Vec<String> = cycle.iter().take(NAMED).map(|step| format!("`{}`", id(*step))).collect();
     if cycle.len() > NAMED {
         way.push(format!("… {} more …", cycle.len() - NAMED));
@@ -254,7 +251,10 @@ fn report_cycle(
 }
 
 /// Reports the use of a step that is not an ancestor.
-fn ancestors(steps: &[StepDecl<'_>], order: &Order, names: &Names<'_>, problems: &mut Problems) {
+fn ancestors(order: &Order, names: &Names<'_>, problems: &mut Problems) {
+    if names.uses.is_empty() {
+        return;
+    }
     let ordered: HashSet<usize> = order.steps.iter().copied().collect();
     let pairs: Vec<(usize, usize)> = names.uses.iter().map(|used| (used.step, used.other)).collect();
     let answers = order.needs.ancestors(&order.steps, &pairs);
@@ -263,8 +263,7 @@ fn ancestors(steps: &[StepDecl<'_>], order: &Order, names: &Names<'_>, problems:
         if used.step != used.other && !(ordered.contains(&used.step) && ordered.contains(&used.other)) {
             continue;
         }
-        let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
-        let (own, other) = (id(used.step), id(used.other));
+        let (own, other) = (names.id(used.step), names.id(used.other));
         if used.step == used.other {
             problems
                 .error(used.place.clone(), "not-an-ancestor", format!("`{own}` uses its own result before it has one"))
@@ -285,7 +284,7 @@ fn unused(document: &Document<'_>, names: &Names<'_>, problems: &mut Problems) {
             .warning(input.span, "unused-input", format!("the input `{}` is never used", input.name))
             .help(format!("use it as `inputs.{}`, or remove it", input.name));
     }
-    for var in document.vars.iter().filter(|var| !names.used_vars.contains(&var.key)) {
+    for var in document.vars.iter().filter(|var| !names.used_vars.contains(var.key.as_str())) {
         problems
             .warning(var.key_span, "unused-var", format!("the var `{}` is never used", var.key))
             .help(format!("use it as `vars.{}`, or remove it", var.key));

@@ -52,7 +52,7 @@ impl Plan {
     }
 }
 
-/// One step.
+/// One step. What few steps have is boxed: a plan may have a hundred thousand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Its id.
@@ -76,7 +76,7 @@ pub struct Step {
     /// What must hold after it has acted.
     pub verify: Vec<CheckUse>,
     /// The author's probe for a command.
-    pub probe: Option<CheckUse>,
+    pub probe: Option<Box<CheckUse>>,
     /// What is done about failures.
     pub retry: Retry,
     /// The bound for one attempt.
@@ -91,7 +91,7 @@ pub struct Step {
     /// The kind's arguments, an object whose texts are templates.
     pub args: Value,
     /// The author's undo: a kind and its arguments.
-    pub undo: Option<(String, Value)>,
+    pub undo: Option<Box<(String, Value)>>,
     /// The outputs: name to a template over `result`.
     pub outputs: BTreeMap<String, Value>,
     /// The text of a gate before this step.
@@ -109,7 +109,7 @@ pub struct Item {
     pub subject: Subject,
     /// Arguments of its own, templates as those of the step, in whose place they stand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub args: Option<Value>,
+    pub args: Option<Box<Value>>,
 }
 
 /// What an item is about.
@@ -121,7 +121,7 @@ pub enum Subject {
     /// A host of the site; `host` in templates.
     Host(HostName),
     /// A list element; `item` in templates.
-    Value(Value),
+    Value(Box<Value>),
 }
 
 /// A check with what the engine does about it.

@@ -1,5 +1,6 @@
 //! The plan as written: its structure, without what templates say.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use requorum_steps::{Danger, Effect, Kind, StepId};
@@ -24,8 +25,11 @@ pub(super) struct Document<'a> {
     pub inputs: Vec<Input<'a>>,
     pub vars: &'a [Entry],
     pub preflight: Vec<CheckDecl<'a>>,
-    pub steps: Vec<StepDecl<'a>>,
+    pub steps: Steps<'a>,
 }
+
+/// Steps as written. Each is freed by itself, when it is compiled.
+pub(super) type Steps<'a> = Vec<Box<StepDecl<'a>>>;
 
 /// A kind and its arguments.
 #[derive(Debug, Clone, Copy)]
@@ -61,7 +65,7 @@ pub(super) struct StepDecl<'a> {
     pub canary: bool,
     pub require: Vec<CheckDecl<'a>>,
     pub verify: Vec<CheckDecl<'a>>,
-    pub probe: Option<CheckDecl<'a>>,
+    pub probe: Option<Box<CheckDecl<'a>>>,
     pub retry: Option<(Retry, Span)>,
     pub timeout: Option<Duration>,
     pub effect: Option<(Effect, Span)>,
@@ -70,6 +74,39 @@ pub(super) struct StepDecl<'a> {
     pub undo: Option<KindUse<'a>>,
     pub outputs: &'a [Entry],
     pub confirm: Option<(&'a str, Span)>,
+}
+
+/// What is known of a step once it is compiled, for other steps and for what is said about the plan as a whole.
+#[derive(Debug)]
+pub(super) struct Outline<'a> {
+    /// Its id; empty where it has none.
+    pub id: Rc<str>,
+    pub outputs: &'a [Entry],
+    /// Whether it has `on`.
+    pub fans_out: bool,
+    pub kind: Option<&'static Kind>,
+    pub when: Option<Box<str>>,
+    /// Where it destroys something: neither its kind nor its author says how to bring it back, and nobody is asked.
+    pub destroys: Option<Span>,
+}
+
+impl<'a> Outline<'a> {
+    /// Takes from a step what others may know.
+    pub fn of(step: &StepDecl<'a>) -> Self {
+        Self {
+            id: step.id.as_ref().map_or("", AsRef::as_ref).into(),
+            outputs: step.outputs,
+            fans_out: step.on.is_some(),
+            kind: step.action.map(|used| used.kind),
+            when: step.when.as_ref().map(|(when, _)| when.as_str().into()),
+            destroys: step.action.filter(|used| destroys(step, used.kind)).map(|used| used.span),
+        }
+    }
+}
+
+fn destroys(step: &StepDecl<'_>, kind: &Kind) -> bool {
+    let returns = step.undo.is_some() || !kind.undo.is_empty();
+    step.danger.unwrap_or(kind.danger) == Danger::Destructive && !returns && step.confirm.is_none()
 }
 
 /// The kinds that a plan may use, found by name.
@@ -177,7 +214,7 @@ impl Reader<'_, '_> {
         platforms
     }
 
-    fn steps<'a>(&mut self, fields: &Fields<'a>) -> Vec<StepDecl<'a>> {
+    fn steps<'a>(&mut self, fields: &Fields<'a>) -> Steps<'a> {
         if fields.need("steps", self.problems).is_none() {
             return Vec::new();
         }
@@ -187,7 +224,9 @@ impl Reader<'_, '_> {
                 .error(node.span, "no-steps", "the plan has no steps")
                 .help("write what is to be done, each step with `id` and a kind: - { id: stop, service.stop: … }");
         }
-        items.iter().filter_map(|item| self.step(item)).collect()
+        let mut steps = Vec::with_capacity(items.len());
+        steps.extend(items.iter().filter_map(|item| self.step(item)).map(Box::new));
+        steps
     }
 
     fn step<'a>(&mut self, node: &'a Node) -> Option<StepDecl<'a>> {
@@ -209,7 +248,7 @@ impl Reader<'_, '_> {
             canary: fields.bool("canary", self.problems).unwrap_or_default(),
             require: self.checks(&fields, "require"),
             verify: self.checks(&fields, "verify"),
-            probe: fields.get("probe").and_then(|node| self.check(node)),
+            probe: fields.get("probe").and_then(|node| self.check(node)).map(Box::new),
             retry: self.retry(&fields),
             timeout: self.positive(&fields, "timeout"),
             effect: self.effect(&fields),

@@ -124,7 +124,9 @@ impl<'a> Fields<'a> {
     /// Returns a list of texts.
     pub fn texts(&self, key: &str, problems: &mut Problems) -> Option<Vec<(&'a str, Span)>> {
         let items = self.list(key, problems)?;
-        Some(items.iter().filter_map(|item| Some((text(item, key, problems)?, item.span))).collect())
+        let mut texts = Vec::with_capacity(items.len());
+        texts.extend(items.iter().filter_map(|item| Some((text(item, key, problems)?, item.span))));
+        Some(texts)
     }
 
     /// Returns a list.

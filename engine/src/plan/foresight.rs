@@ -2,33 +2,27 @@
 
 use std::collections::HashSet;
 
-use requorum_steps::Danger;
-
 use super::compile::Order;
 use super::diagnostic::Problems;
-use super::document::StepDecl;
+use super::document::Outline;
 use super::names::Names;
 
 /// Warns of what an author has probably not thought of.
-pub(super) fn warnings(steps: &[StepDecl<'_>], order: &Order, names: &Names<'_>, problems: &mut Problems) {
-    skipped(steps, names, problems);
-    destructive(steps, order, problems);
-}
-
-fn id<'s>(step: &'s StepDecl<'_>) -> &'s str {
-    step.id.as_ref().map_or("?", AsRef::as_ref)
+pub(super) fn warnings(order: &Order, names: &Names<'_>, problems: &mut Problems) {
+    skipped(names, problems);
+    destructive(names.steps(), order, problems);
 }
 
 /// Warns where a step uses another that may be skipped: then there is no result, and the first step stops the run.
-fn skipped(steps: &[StepDecl<'_>], names: &Names<'_>, problems: &mut Problems) {
+fn skipped(names: &Names<'_>, problems: &mut Problems) {
     let mut told = HashSet::new();
     for used in names.uses.iter().filter(|used| !used.guarded) {
-        let (own, other) = (&steps[used.step], &steps[used.other]);
-        let Some((when, _)) = other.when.as_ref().filter(|(when, _)| when != "true") else { continue };
-        if follows(own.when.as_ref().map(|(when, _)| when.as_str()), when) || !told.insert((used.step, used.other)) {
+        let (own, other) = (&names.steps()[used.step], &names.steps()[used.other]);
+        let Some(when) = other.when.as_deref().filter(|when| *when != "true") else { continue };
+        if follows(own.when.as_deref(), when) || !told.insert((used.step, used.other)) {
             continue;
         }
-        let (own, other) = (id(own), id(other));
+        let (own, other) = (&own.id, &other.id);
         problems
             .warning(used.place.clone(), "may-be-skipped", format!("`{own}` uses `{other}`, which may be skipped"))
             .cause(format!("where it is skipped there is nothing to use, and `{own}` fails"))
@@ -50,25 +44,19 @@ fn follows(own: Option<&str>, other: &str) -> bool {
 }
 
 /// Warns where a step destroys something that nothing can bring back, and nobody is asked.
-fn destructive(steps: &[StepDecl<'_>], order: &Order, problems: &mut Problems) {
+fn destructive(steps: &[Outline<'_>], order: &Order, problems: &mut Problems) {
     // Whether something was set aside before each step, or by it.
     let mut kept = vec![false; steps.len()];
     for index in &order.steps {
         let step = &steps[*index];
         let before = order.needs.0[*index].iter().any(|need| kept[*need]);
-        let Some(action) = &step.action else { continue };
-        let sets_aside = !action.kind.sets_aside.is_empty();
-        kept[*index] = before || sets_aside;
-        let destroys = step.danger.unwrap_or(action.kind.danger) == Danger::Destructive;
-        let returns = step.undo.is_some() || !action.kind.undo.is_empty() || kept[*index];
-        if !destroys || returns || step.confirm.is_some() {
-            continue;
-        }
+        kept[*index] = step.kind.is_some_and(|kind| before || !kind.sets_aside.is_empty());
+        let Some(span) = step.destroys.filter(|_| !kept[*index]) else { continue };
         problems
             .warning(
-                action.span,
+                span,
                 "destructive-without-undo",
-                format!("`{}` destroys something, and nothing brings it back", id(step)),
+                format!("`{}` destroys something, and nothing brings it back", step.id),
             )
             .cause("it has no undo, and nothing was set aside before it")
             .help(

@@ -4,12 +4,13 @@
 //! what only the run can know. *Fill* renders the rest, once for each item.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 
 use requorum_steps::Kind;
 use serde_json::{Map, Value};
 
 use super::diagnostic::{Place, Problems, Span, nearest};
-use super::document::StepDecl;
+use super::document::{Outline, StepDecl};
 use super::fields::list;
 use super::inputs::Input;
 use super::site::{HOST_KEYS, ReadSite, SITE_KEYS};
@@ -143,8 +144,8 @@ pub(super) struct Names<'a> {
     declared_vars: &'a [Entry],
     vars: Map<String, Value>,
     site: Option<&'a ReadSite>,
-    steps: &'a [StepDecl<'a>],
-    by_id: HashMap<String, usize>,
+    steps: Vec<Outline<'a>>,
+    by_id: HashMap<Rc<str>, usize>,
     scope: Scope,
     pub used_inputs: BTreeSet<String>,
     pub used_vars: BTreeSet<String>,
@@ -159,15 +160,14 @@ impl<'a> Names<'a> {
         values: Map<String, Value>,
         declared_vars: &'a [Entry],
         site: Option<&'a ReadSite>,
-        steps: &'a [StepDecl<'a>],
+        steps: &[Box<StepDecl<'a>>],
     ) -> Self {
+        let steps: Vec<Outline<'_>> = steps.iter().map(|step| Outline::of(step)).collect();
         let mut by_id = HashMap::with_capacity(steps.len());
-        for (index, step) in steps.iter().enumerate() {
-            if let Some(id) = &step.id {
-                by_id.entry(id.as_str().replace('-', "_")).or_insert(index);
-            }
+        for (index, step) in steps.iter().enumerate().filter(|(_, step)| !step.id.is_empty()) {
+            by_id.entry(Rc::clone(&step.id)).or_insert(index);
         }
-        let mut scope = Scope::default().inputs(&values).vars(&Map::new());
+        let mut scope = Scope::default().inputs(&values).growing_vars();
         if let Some(site) = site {
             scope = scope.site(&site.value);
         }
@@ -189,7 +189,17 @@ impl<'a> Names<'a> {
 
     /// Returns the index of a step.
     pub fn step(&self, id: &str) -> Option<usize> {
-        if id.contains('_') { None } else { self.by_id.get(&id.replace('-', "_")).copied() }
+        self.by_id.get(id).copied()
+    }
+
+    /// Returns what others may know of the steps.
+    pub fn steps(&self) -> &[Outline<'a>] {
+        &self.steps
+    }
+
+    /// Returns the id of a step.
+    pub fn id(&self, step: usize) -> &str {
+        &self.steps[step].id
     }
 
     /// Returns what templates see before an item is known.
@@ -206,8 +216,8 @@ impl<'a> Names<'a> {
     pub fn add_var(&mut self, entry: &Entry, problems: &mut Problems) {
         let prepared = self.prepare(&entry.node, Here::BEFORE, problems);
         let value = fill(&prepared.value, &entry.node, &self.scope, problems);
-        self.vars.insert(entry.key.clone(), value);
-        self.scope = std::mem::take(&mut self.scope).vars(&self.vars);
+        self.scope.add_var(&entry.key, &value);
+        self.vars.insert(entry.key.to_string(), value);
     }
 
     /// Checks every text inside a value, and puts holes where only the run can know.
@@ -228,7 +238,7 @@ impl<'a> Names<'a> {
             Tree::Map(entries) => {
                 let map = entries
                     .iter()
-                    .map(|entry| (entry.key.clone(), self.prepare_node(&entry.node, here, per_item, problems)));
+                    .map(|entry| (entry.key.to_string(), self.prepare_node(&entry.node, here, per_item, problems)));
                 Value::Object(map.collect())
             }
             Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_json(),
@@ -417,21 +427,23 @@ impl<'a> Names<'a> {
         let mut parts = path.split('.').skip(1);
         let Some(spelled) = parts.next() else { return };
         let place = at.name(path, 1, problems);
-        let Some(index) = self.by_id.get(spelled).copied() else {
-            let ids = self.steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
-            unknown_name("step", &spelled.replace('_', "-"), ids, place, problems);
+        // Ids have no underscores of their own.
+        let written = spelled.replace('_', "-");
+        let Some(index) = self.step(&written) else {
+            let ids = self.steps.iter().map(|step| &*step.id).filter(|id| !id.is_empty());
+            unknown_name("step", &written, ids, place, problems);
             return;
         };
         if let Some(step) = here.step {
             self.uses.push(Use { step, other: index, place, guarded: at.written.is_guarded() });
         }
         let other = &self.steps[index];
-        let id = other.id.as_ref().map_or("", AsRef::as_ref);
+        let id = &other.id;
         match (parts.next(), parts.next()) {
             (Some("outputs"), Some(name)) if !other.outputs.iter().any(|entry| entry.key == name) => {
                 unknown_output(other, id, name, at.name(path, 3, problems), problems);
             }
-            (Some("result"), Some(field)) if other.on.is_some() => {
+            (Some("result"), Some(field)) if other.fans_out => {
                 let place = at.name(path, 3, problems);
                 problems
                     .error(place, "result-is-a-list", format!("the result of `{id}` is a list, which has no `{field}`"))
@@ -439,9 +451,7 @@ impl<'a> Names<'a> {
                     .help(format!("for example `steps.{id}.result | map(attribute='{field}') | list`"));
             }
             (Some("result"), field) => {
-                let what = format!("steps.{id}.result");
-                let kind = other.action.map(|used| used.kind);
-                known_result(&what, field, kind, NameOf(at, path, 3), problems);
+                known_result(&format!("steps.{id}.result"), field, other.kind, NameOf(at, path, 3), problems);
             }
             (Some("outputs") | None, _) => {}
             (Some(key), _) => {
@@ -462,7 +472,7 @@ impl<'a> Names<'a> {
     }
 }
 
-fn unknown_output(step: &StepDecl<'_>, id: &str, name: &str, place: Place, problems: &mut Problems) {
+fn unknown_output(step: &Outline<'_>, id: &str, name: &str, place: Place, problems: &mut Problems) {
     let names: Vec<&str> = step.outputs.iter().map(|entry| entry.key.as_str()).collect();
     let found = problems.error(place, "unknown-output", format!("the step `{id}` has no output `{name}`"));
     match nearest(name, names.iter().copied()) {
@@ -544,10 +554,11 @@ pub(super) fn fill(prepared: &Value, node: &Node, scope: &Scope, problems: &mut 
         (Value::Array(items), Tree::List(nodes)) => {
             items.iter().zip(nodes).map(|(item, node)| fill(item, node, scope, problems)).collect()
         }
-        (Value::Object(map), Tree::Map(_)) => {
-            let filled = map.iter().map(|(key, item)| {
-                let value = node.get(key).map_or_else(|| item.clone(), |node| fill(item, node, scope, problems));
-                (key.clone(), value)
+        (Value::Object(map), Tree::Map(entries)) => {
+            // What was prepared has the keys of the node, in their order.
+            let filled = map.iter().zip(entries).map(|((key, item), entry)| {
+                debug_assert!(entry.key == key.as_str());
+                (key.clone(), fill(item, &entry.node, scope, problems))
             });
             Value::Object(filled.collect())
         }

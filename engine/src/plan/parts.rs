@@ -9,17 +9,17 @@ use serde_json::{Map, Value};
 use super::compile::Request;
 use super::compiled::{CheckUse, Item, Retry, Step, Subject};
 use super::diagnostic::{Problems, Span};
-use super::document::{CheckDecl, Document, KindUse, Kinds, StepDecl, checks_in};
+use super::document::{CheckDecl, KindUse, Kinds, StepDecl, Steps, checks_in};
 use super::fields::list;
 use super::names::{At, Here, Names, Subjects, fill, malformed};
 use super::template::{Scope, hole_in};
 use super::validate::{self, sort};
-use super::yaml::{Entry, Node, Tree};
+use super::yaml::{Entry, Finder, Node, Tree};
 
-/// The steps by their place in the document, and the checks before them. A step that cannot be used is `None`.
+/// The steps, each after all that it needs, and the checks before them. Steps that cannot be used are not there.
 pub(super) struct Parts {
     pub preflight: Vec<CheckUse>,
-    pub steps: Vec<Option<Step>>,
+    pub steps: Vec<Step>,
 }
 
 /// Compiles steps and checks.
@@ -39,12 +39,22 @@ struct Around<'i> {
 }
 
 impl Compiler<'_, '_> {
-    /// Compiles everything.
-    pub fn parts(&mut self, document: &Document<'_>) -> Parts {
+    /// Compiles everything, the steps in their order.
+    pub fn parts(&mut self, preflight: &[CheckDecl<'_>], steps: Steps<'_>, order: &[usize]) -> Parts {
         let here = Here { live: true, ..Here::BEFORE };
         let around = Around { here, items: &[] };
-        let preflight = document.preflight.iter().map(|check| self.check(check, around)).collect();
-        let steps = document.steps.iter().enumerate().map(|(index, step)| self.step(index, step)).collect();
+        let preflight = preflight.iter().map(|check| self.check(check, around)).collect();
+        // Each is freed when it is compiled: of a large plan they take as much memory as what they become.
+        let mut decls: Vec<_> = steps.into_iter().map(Some).collect();
+        let mut steps = Vec::with_capacity(order.len());
+        steps.extend(order.iter().filter_map(|index| {
+            let decl = decls[*index].take()?;
+            self.step(*index, &decl)
+        }));
+        // What is in or behind a cycle has no order, and problems of its own.
+        for (index, decl) in decls.into_iter().enumerate() {
+            decl.and_then(|decl| self.step(index, &decl));
+        }
         Parts { preflight, steps }
     }
 
@@ -59,12 +69,12 @@ impl Compiler<'_, '_> {
         }
         let require = decl.require.iter().map(|check| self.check(check, around)).collect();
         let verify = decl.verify.iter().map(|check| self.check(check, around)).collect();
-        let probe = decl.probe.as_ref().map(|check| self.check(check, around));
+        let probe = decl.probe.as_ref().map(|check| Box::new(self.check(check, around)));
         let with_result = Here { result: decl.action.map(|used| used.kind), ..here };
         let undo = decl.undo.as_ref().map(|undo| {
             self.seat(undo, decl);
             let args = self.arguments(undo, Around { here: with_result, ..around });
-            (undo.kind.name.to_owned(), args)
+            Box::new((undo.kind.name.to_owned(), args))
         });
         let outputs = self.outputs(decl, with_result);
         let action = decl.action?;
@@ -76,7 +86,7 @@ impl Compiler<'_, '_> {
         Some(Step {
             id,
             title: title.unwrap_or_default(),
-            needs: decl.needs.iter().filter_map(|(id, _)| StepId::new(*id).ok()).collect::<Unique>().0,
+            needs: unique(&decl.needs),
             when: decl.when.as_ref().map(|(when, _)| when.clone()),
             items,
             fans_out: decl.on.is_some(),
@@ -105,7 +115,10 @@ impl Compiler<'_, '_> {
     /// Checks a text that is shown to people, and renders it where all is known.
     fn shown_text(&mut self, text: Option<(&str, Span)>, around: Around<'_>, what: &'static str) -> Option<String> {
         let (text, span) = text?;
-        let node = Node { span, value: Tree::Text(text.to_owned()) };
+        if !text.contains('{') {
+            return Some(text.to_owned());
+        }
+        let node = Node { span, value: Tree::Text(text.into()) };
         let prepared = self.names.prepare(&node, around.here.shown_in(what), self.problems);
         for scope in self.scopes(prepared.per_item, around) {
             fill(&prepared.value, &node, &scope, self.problems);
@@ -141,7 +154,7 @@ impl Compiler<'_, '_> {
         let mut outputs = BTreeMap::new();
         for entry in decl.outputs {
             self.names.prepare(&entry.node, here.shown_in("an output"), self.problems);
-            outputs.insert(entry.key.clone(), entry.node.to_json());
+            outputs.insert(entry.key.to_string(), entry.node.to_json());
         }
         outputs
     }
@@ -204,35 +217,42 @@ impl Compiler<'_, '_> {
     /// Checks the arguments of a kind for every item, and returns them as the plan keeps them.
     fn arguments(&mut self, used: &KindUse<'_>, around: Around<'_>) -> Value {
         let node = self.with_template_file(used);
-        let (mut kept, mut prepared, mut per_item) = (Map::new(), Map::new(), false);
         let Tree::Map(entries) = &node.value else {
             let value = node.to_json();
             self.report(used, &node, &value);
             return Value::Object(Map::new());
         };
+        if is_literal(used.kind, entries) {
+            let value = node.to_json();
+            self.report(used, &node, &value);
+            return value;
+        }
+        // As large as they have to be: a plan keeps many of them.
+        let (mut kept, mut prepared) = (Map::with_capacity(entries.len()), Map::with_capacity(entries.len()));
+        let mut per_item = false;
         for entry in entries {
-            let ty = used.kind.args.iter().find(|arg| arg.name == entry.key).map(|arg| arg.ty);
+            let ty = used.kind.args.iter().find(|arg| entry.key == arg.name).map(|arg| arg.ty);
             match ty {
                 Some(Type::Expression) => {
                     if let Some(text) = entry.node.text() {
                         self.expression(text, entry.node.span, around, "an expression");
                     }
-                    kept.insert(entry.key.clone(), entry.node.to_json());
-                    prepared.insert(entry.key.clone(), entry.node.to_json());
+                    kept.insert(entry.key.to_string(), entry.node.to_json());
+                    prepared.insert(entry.key.to_string(), entry.node.to_json());
                 }
                 Some(Type::Checks) => {
                     let checks = checks_in(&entry.node, self.kinds, self.problems);
                     self.deadlines(used, &entry.node, &checks);
                     let checks: Vec<CheckUse> = checks.iter().map(|check| self.check(check, around)).collect();
                     let value = serde_json::to_value(checks).unwrap_or_default();
-                    prepared.insert(entry.key.clone(), Value::Array(Vec::new()));
-                    kept.insert(entry.key.clone(), value);
+                    prepared.insert(entry.key.to_string(), Value::Array(Vec::new()));
+                    kept.insert(entry.key.to_string(), value);
                 }
                 Some(_) | None => {
                     let value = self.names.prepare(&entry.node, around.here, self.problems);
                     per_item |= value.per_item;
-                    prepared.insert(entry.key.clone(), value.value);
-                    kept.insert(entry.key.clone(), entry.node.to_json());
+                    prepared.insert(entry.key.to_string(), value.value);
+                    kept.insert(entry.key.to_string(), entry.node.to_json());
                 }
             }
         }
@@ -260,17 +280,18 @@ impl Compiler<'_, '_> {
     }
 
     fn report(&mut self, used: &KindUse<'_>, node: &Node, args: &Value) {
+        let mut finder = Finder::of(node);
         for bad in validate::arguments(used.kind, args, self.site) {
             let span = match bad.code {
                 "missing-argument" | "argument-rule" if bad.way.is_empty() => used.span,
-                "unknown-argument" => node.key_place(&bad.way),
-                _ => node.place(&bad.way),
+                "unknown-argument" => finder.key_place(&bad.way),
+                _ => finder.place(&bad.way),
             };
             // Where the arguments are about a name in a text, it stands there as the author wrote it, if not through a var.
-            let text = node.at(&bad.way).and_then(Node::text);
-            let place = match (&bad.name, text) {
-                (Some(name), Some(text)) => At::text(span, text).path(name, self.problems),
-                (Some(_) | None, _) => span.into(),
+            let named = bad.name.as_ref().and_then(|name| Some((name, finder.text(&bad.way)?)));
+            let place = match named {
+                Some((name, text)) => At::text(span, text).path(name, self.problems),
+                None => span.into(),
             };
             let found = self.problems.error(place, bad.code, bad.message);
             if let Some(help) = bad.help {
@@ -284,7 +305,7 @@ impl Compiler<'_, '_> {
         let takes = |name: &str| used.kind.args.iter().any(|arg| arg.name == name);
         let (Tree::Map(entries), true) = (&used.args.value, takes("template") && takes("content")) else {
             return match used.args.value {
-                Tree::Null => Cow::Owned(Node { span: used.args.span, value: Tree::Map(Vec::new()) }),
+                Tree::Null => Cow::Owned(Node { span: used.args.span, value: Tree::Map(Box::default()) }),
                 _ => Cow::Borrowed(used.args),
             };
         };
@@ -309,9 +330,9 @@ impl Compiler<'_, '_> {
                 (file.node.span, String::new())
             }
         };
-        let content = Node { span, value: Tree::Text(text) };
+        let content = Node { span, value: Tree::Text(text.into()) };
         let entries = entries.iter().map(|entry| match entry.key.as_str() {
-            "template" => Entry { key: "content".to_owned(), key_span: entry.key_span, node: content.clone() },
+            "template" => Entry { key: "content".into(), key_span: entry.key_span, node: content.clone() },
             _ => entry.clone(),
         });
         Cow::Owned(Node { span: used.args.span, value: Tree::Map(entries.collect()) })
@@ -483,7 +504,7 @@ fn values(elements: Vec<Value>) -> Vec<Item> {
     let keyed = elements.into_iter().enumerate();
     keyed
         .filter_map(|(index, value)| {
-            Some(Item { key: ItemKey::new(index.to_string()).ok()?, subject: Subject::Value(value), args: None })
+            Some(Item { key: ItemKey::new(index.to_string()).ok()?, subject: Subject::Value(value.into()), args: None })
         })
         .collect()
 }
@@ -495,13 +516,30 @@ fn host_of(element: &Value, site: &Site) -> Option<HostName> {
     site.hosts.contains_key(&name).then_some(name)
 }
 
-/// The needs of a step, each once.
-#[derive(Default)]
-struct Unique(Vec<StepId>);
-
-impl FromIterator<StepId> for Unique {
-    fn from_iter<I: IntoIterator<Item = StepId>>(ids: I) -> Self {
-        let mut seen = HashSet::new();
-        Self(ids.into_iter().filter(|id| seen.insert(id.clone())).collect())
+/// Says whether arguments are as they are: no templates, expressions or checks. Most of a large plan are.
+fn is_literal(kind: &Kind, entries: &[Entry]) -> bool {
+    fn no_template(node: &Node) -> bool {
+        match &node.value {
+            Tree::Text(text) => !text.contains('{'),
+            Tree::List(items) => items.iter().all(no_template),
+            Tree::Map(entries) => entries.iter().all(|entry| no_template(&entry.node)),
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) => true,
+        }
     }
+    let plain = |entry: &Entry| {
+        let arg = kind.args.iter().find(|arg| entry.key == arg.name);
+        !matches!(arg.map(|arg| arg.ty), Some(Type::Expression | Type::Checks)) && no_template(&entry.node)
+    };
+    entries.iter().all(plain)
+}
+
+/// The needs of a step, each once.
+fn unique(needs: &[(&str, Span)]) -> Vec<StepId> {
+    let mut seen = HashSet::new();
+    let mut ids = Vec::with_capacity(needs.len());
+    // Most steps have few needs, and one is always unique.
+    ids.extend(
+        needs.iter().filter(|(id, _)| needs.len() == 1 || seen.insert(*id)).filter_map(|(id, _)| StepId::new(*id).ok()),
+    );
+    ids
 }

@@ -164,7 +164,7 @@ impl Reader<'_, '_> {
         let Some(node) = fields.need("hosts", self.problems) else { return hosts };
         let Some(written) = Fields::open(node, "`hosts`", self.problems) else { return hosts };
         for entry in written.entries() {
-            match HostName::new(&entry.key) {
+            match HostName::new(entry.key.as_str()) {
                 Ok(name) => {
                     if let Some(host) = self.host(&name, entry.key_span, &entry.node, ssh, &mut taken) {
                         hosts.insert(name, host);
@@ -262,7 +262,7 @@ impl Reader<'_, '_> {
             return BTreeMap::new();
         };
         let services = written.entries().iter();
-        services.filter_map(|entry| Some((entry.key.clone(), self.service(&entry.node)?))).collect()
+        services.filter_map(|entry| Some((entry.key.to_string(), self.service(&entry.node)?))).collect()
     }
 
     fn service(&mut self, node: &Node) -> Option<Service> {
@@ -339,7 +339,7 @@ impl Reader<'_, '_> {
         };
         let entries = written.entries().iter();
         entries
-            .filter_map(|entry| Some((entry.key.clone(), text(&entry.node, &entry.key, self.problems)?.to_owned())))
+            .filter_map(|entry| Some((entry.key.to_string(), text(&entry.node, &entry.key, self.problems)?.to_owned())))
             .collect()
     }
 
@@ -347,7 +347,7 @@ impl Reader<'_, '_> {
         let Some(written) = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", self.problems)) else {
             return Map::new();
         };
-        written.entries().iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect()
+        written.entries().iter().map(|entry| (entry.key.to_string(), entry.node.to_json())).collect()
     }
 
     fn secrets(&mut self, fields: &Fields<'_>) -> Vec<SecretSource> {

@@ -6,6 +6,7 @@
 //! underscore of their own.
 
 mod filters;
+mod growing;
 mod placeholder;
 mod spelling;
 mod wording;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::string::FromUtf8Error;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, ValueKind};
@@ -25,6 +26,7 @@ use serde_json::{Map, Value};
 use super::compiled::Subject;
 use super::diagnostic::nearest;
 use super::fields::list;
+use growing::Growing;
 pub(super) use placeholder::{Hole, hole_in, hole_of};
 pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
 
@@ -124,10 +126,10 @@ impl BadTemplate {
     }
 }
 
-/// What templates see.
+/// What templates see. A copy is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
-    names: BTreeMap<&'static str, minijinja::Value>,
+    names: Arc<BTreeMap<&'static str, minijinja::Value>>,
 }
 
 impl Scope {
@@ -141,6 +143,20 @@ impl Scope {
     #[must_use]
     pub fn vars(self, vars: &Map<String, Value>) -> Self {
         self.with("vars", vars)
+    }
+
+    /// Lets templates see vars that are added one by one.
+    #[must_use]
+    pub(super) fn growing_vars(mut self) -> Self {
+        self.set("vars", Growing::default().into());
+        self
+    }
+
+    /// Lets templates see one more var, after [`Scope::growing_vars`]. All copies of the scope see it.
+    pub(super) fn add_var(&self, name: &str, value: &Value) {
+        if let Some(vars) = self.names.get("vars").and_then(|vars| vars.downcast_object_ref::<Growing>()) {
+            vars.add(name, minijinja::Value::from(Serde(value)));
+        }
     }
 
     /// Lets templates see the site, as [`super::ReadSite::value`] has it.
@@ -172,26 +188,31 @@ impl Scope {
     /// Lets templates see `host` or `item`. The host comes from the site, which must be there already.
     #[must_use]
     pub fn subject(mut self, subject: &Subject) -> Self {
-        self.names.remove("host");
-        self.names.remove("item");
+        let names = Arc::make_mut(&mut self.names);
+        names.remove("host");
+        names.remove("item");
         match subject {
             Subject::None => {}
             Subject::Host(name) => {
-                let hosts = self.names.get("site").and_then(|site| site.get_attr("hosts").ok());
+                let hosts = names.get("site").and_then(|site| site.get_attr("hosts").ok());
                 if let Some(host) = hosts.and_then(|hosts| hosts.get_item(&name.as_str().into()).ok()) {
-                    self.names.insert("host", host);
+                    names.insert("host", host);
                 }
             }
             Subject::Value(value) => {
-                self.names.insert("item", minijinja::Value::from(Serde(value)));
+                names.insert("item", minijinja::Value::from(Serde(value)));
             }
         }
         self
     }
 
     fn with(mut self, name: &'static str, value: impl serde::Serialize) -> Self {
-        self.names.insert(name, minijinja::Value::from(Serde(value)));
+        self.set(name, minijinja::Value::from(Serde(value)));
         self
+    }
+
+    fn set(&mut self, name: &'static str, value: minijinja::Value) {
+        Arc::make_mut(&mut self.names).insert(name, value);
     }
 
     fn context(&self) -> minijinja::Value {

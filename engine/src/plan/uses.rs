@@ -56,13 +56,13 @@ fn names_in(step: &Step) -> BTreeSet<String> {
     if let Some(text) = &step.confirm {
         add(text);
     }
-    for CheckUse { args, message, .. } in step.require.iter().chain(&step.verify).chain(&step.probe) {
+    for CheckUse { args, message, .. } in step.require.iter().chain(&step.verify).chain(step.probe.as_deref()) {
         each_text(args, &mut add);
         if let Some(text) = message {
             add(text);
         }
     }
-    let undo = step.undo.as_ref().map(|(_, args)| args);
+    let undo = step.undo.as_deref().map(|(_, args)| args);
     for value in step.outputs.values().chain(undo).chain([&step.args]) {
         each_text(value, &mut add);
     }

@@ -3,7 +3,7 @@
 //! It is done twice with the same code: when the plan is compiled, with holes for what only the run can know, and again
 //! with the rendered arguments, just before a kind is made from them.
 
-use requorum_steps::{Arg, BadArgs, Builtin, Kind, Make, Rule, Site, Type, units};
+use requorum_steps::{Arg, BadArgs, Builtin, HostName, Kind, Make, Rule, Site, Type, units};
 use serde_json::{Map, Value};
 
 use super::diagnostic::nearest;
@@ -236,8 +236,8 @@ impl Walk<'_> {
     fn host(&mut self, value: &Value) {
         let name = value.as_str().or_else(|| value.get("name")?.as_str()).unwrap_or_default();
         let Some(site) = self.site.filter(|_| !hole_in(value)) else { return };
-        let names: Vec<&str> = site.hosts.keys().map(AsRef::as_ref).collect();
-        if !names.contains(&name) {
+        if !HostName::new(name).is_ok_and(|name| site.hosts.contains_key(&name)) {
+            let names: Vec<&str> = site.hosts.keys().map(AsRef::as_ref).collect();
             let help = match nearest(name, names.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("it has {}", list(&names)),

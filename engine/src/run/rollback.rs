@@ -115,7 +115,7 @@ fn plan(from: &Plan, run: &RunId, acts: &HashMap<&StepId, Vec<Act<'_>>>) -> Plan
     let named: BTreeSet<String> = steps
         .iter()
         .flat_map(|step| step.items.iter().flatten())
-        .flat_map(|item| item.args.as_ref().map(template::placeholders_in).unwrap_or_default())
+        .flat_map(|item| item.args.as_deref().map(template::placeholders_in).unwrap_or_default())
         .collect();
     let mut plan = Plan {
         format: FORMAT,
@@ -219,7 +219,11 @@ impl<'a> Undos<'a> {
 
 /// Returns an item whose arguments are given literally.
 fn own_args(act: &Act<'_>) -> Item {
-    Item { key: act.item.key.clone(), subject: act.item.subject.clone(), args: Some(template::literal(act.args)) }
+    Item {
+        key: act.item.key.clone(),
+        subject: act.item.subject.clone(),
+        args: Some(template::literal(act.args).into()),
+    }
 }
 
 /// Returns how one knows that an undo worked, beyond its own result.

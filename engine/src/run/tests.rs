@@ -50,7 +50,7 @@ fn item(n: usize, of: usize) -> Item {
     if of == 1 {
         return Item { key: ItemKey::single(), subject: Subject::None, args: None };
     }
-    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n)), args: None }
+    Item { key: ItemKey::new(n.to_string()).unwrap(), subject: Subject::Value(json!(n).into()), args: None }
 }
 
 pub fn plan(steps: Vec<Step>) -> Arc<Plan> {

@@ -153,7 +153,7 @@ fn elements_of_on_are_hosts_or_values() {
     assert_eq!(on("\"{{ site.hosts | all_role('etcd') }}\"", "command.run").len(), 3);
     assert_eq!(on("[w1]", "command.run")[0].subject, Subject::Host(HostName::new("w1").unwrap()));
     let values = on("[x, 2, { name: y }]", "command.run");
-    assert_eq!(values[1].subject, Subject::Value(json!(2)));
+    assert_eq!(values[1].subject, Subject::Value(json!(2).into()));
     assert_eq!(values[2].key.as_str(), "2");
 }
 
