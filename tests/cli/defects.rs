@@ -1,7 +1,8 @@
 //! The corpus of defective plans and sites: `tests/cli/defects`, one defect in each file, with the report that it gets.
 //!
 //! A file is named `CODE.WHAT.yaml`, after the one problem that it has; one that begins with `site-` is a site. It is checked
-//! with what is in `sound/`, unless its first line gives another command: `# requorum check FILE --set x=1`.
+//! with what is in `sound/`, unless its first line gives another command: `# requorum check FILE --set x=1`. It may include
+//! what is in `defects/parts/`; its problem may be in there.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,12 +67,19 @@ impl Defect {
     }
 }
 
-/// A laptop with a sound plan, a sound site, and the corpus.
+/// A laptop with a sound plan, a sound site, plans to include, and the corpus.
 fn laptop(corpus: &[Defect]) -> Laptop {
     let laptop = Laptop::new();
-    for entry in std::fs::read_dir(directory("sound")).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, laptop.path(path.file_name().unwrap().to_str().unwrap())).unwrap();
+    std::fs::create_dir(laptop.path("parts")).unwrap();
+    for (from, to) in [("sound", "."), ("defects/parts", "parts")] {
+        for entry in std::fs::read_dir(directory(from)).unwrap() {
+            let path = entry.unwrap().path();
+            std::fs::copy(&path, laptop.path(to).join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    for deep in 1..=20 {
+        let text = format!("requorum: 1\nname: site/deep\nsteps:\n  - include: deep-{}.yaml\n", deep + 1);
+        std::fs::write(laptop.path(&format!("parts/deep-{deep}.yaml")), text).unwrap();
     }
     for defect in corpus {
         std::fs::write(laptop.path(&defect.file()), &defect.bytes).unwrap();
@@ -113,7 +121,9 @@ fn every_defect_has_its_place_in_json() {
         let outcome = defect.run(&laptop, &["-o", "json"]);
         let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
         let [one] = found.as_array().unwrap().as_slice() else { panic!("{}: {found}", defect.name) };
-        let file = if one["file"] == "etcd.conf.j2" { "etcd.conf.j2".to_owned() } else { defect.file() };
+        let beside = one["file"].as_str().filter(|file| *file == "etcd.conf.j2" || file.starts_with("parts/"));
+        let file = beside.map_or_else(|| defect.file(), str::to_owned);
+        assert_eq!(file.starts_with("parts/"), one["included_from"].is_array(), "{one}");
         assert_eq!((&one["code"], one["file"].as_str()), (&defect.code().into(), Some(file.as_str())), "{one}");
         let number = |key: &str| usize::try_from(one[key].as_u64().unwrap()).unwrap();
         let (line, column, length) = (number("line"), number("column"), number("length"));
@@ -144,9 +154,13 @@ fn every_code_is_in_the_corpus_and_the_corpus_has_no_other() {
 fn json_says_all_that_an_editor_needs() {
     let corpus = corpus();
     let laptop = laptop(&corpus);
-    for name in
-        ["undefined-name.in-a-block", "unused-var.plan", "unknown-input.misspelt", "undefined-name.in-a-template-file"]
-    {
+    for name in [
+        "unknown-kind.in-an-included-plan",
+        "undefined-name.in-a-block",
+        "unused-var.plan",
+        "unknown-input.misspelt",
+        "undefined-name.in-a-template-file",
+    ] {
         let defect = corpus.iter().find(|defect| defect.name == name).unwrap();
         let outcome = defect.run(&laptop, &["-o", "json"]);
         let found: Value = serde_json::from_str(&outcome.stdout).unwrap();

@@ -8,6 +8,7 @@ mod amend;
 mod decisions;
 mod defects;
 mod drawing;
+mod included;
 mod output;
 mod preview;
 mod rollback;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use requorum::exec::context::{Context, Errand};
+use requorum::exec::context::{Base, Context, Errand};
 use requorum::exec::driver::{Driver, Ended, Setting};
 use requorum::exec::fence::Fence;
 use requorum::exec::inbox::{Decision, Inbox, Order};
@@ -138,7 +138,7 @@ impl Bench {
             fence: Fence::default(),
             secrets: Secrets::default(),
             report: Arc::new(Silent),
-            base: Scope::default().run(&json!({ "id": "run" })),
+            base: Base { plan: Scope::default().run(&json!({ "id": "run" })), ..Base::default() },
             given_up: BTreeSet::new(),
             patience: Duration::ZERO,
             errand: Errand::CarryOut,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use requorum::plan::compiled::Plan;
 use requorum::plan::diagnostic::{self, Diagnostic};
-use requorum::plan::{Files, Given, Mode, Request, Severity, Source, compile, digest, read_site};
+use requorum::plan::{Files, Given, Mode, Refused, Request, Severity, Source, compile, digest, read_site};
 use requorum::report::graph::{Drawing, Look};
 use requorum_steps::catalog;
 use serde::{Deserialize, Serialize};
@@ -64,10 +64,10 @@ impl Case {
                 mode,
                 kinds: catalog::all(),
             };
-            let sources: Vec<&Source> = std::iter::once(&plan).chain(site).collect();
             match compile(&request) {
                 Ok(compiled) => {
                     outcome.accepted = true;
+                    let sources: Vec<&Source> = std::iter::once(&plan).chain(&compiled.included).chain(site).collect();
                     reported(&compiled.warnings, &sources, &mut outcome);
                     assert!(compiled.warnings.iter().all(|found| found.severity == Severity::Warning));
                     kept(&compiled.plan);
@@ -77,7 +77,8 @@ impl Case {
                         .said
                         .extend(compiled.plan.steps.iter().map(|step| format!("{} {}", step.kind, step.effect)));
                 }
-                Err(found) => {
+                Err(Refused { found, included }) => {
+                    let sources: Vec<&Source> = std::iter::once(&plan).chain(&included).chain(site).collect();
                     reported(&found, &sources, &mut outcome);
                     refused(&found);
                 }

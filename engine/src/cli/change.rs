@@ -14,7 +14,7 @@ use super::options::{Global, Inputs, operator};
 use super::output;
 use crate::plan::diagnostic::nearest;
 use crate::plan::difference::{self, Field};
-use crate::plan::uses::steps_read_by;
+use crate::plan::uses::reads_step;
 use crate::plan::{ReadSite, site_change};
 use crate::run::amend;
 use crate::run::record::{Event, ItemId, Record};
@@ -41,7 +41,7 @@ impl Change<'_> {
     pub fn amend(&mut self, named: &str, inputs: &Inputs) -> Result<Option<Event>, CommandError> {
         let colour = self.global.colour();
         let loaded = load::recompiled(named, inputs, self.kept).map_err(|error| load::report(error, colour))?;
-        load::show(&loaded.compiled.warnings, &[&loaded.plan], colour);
+        load::show(&loaded.compiled.warnings, &loaded.sources(), colour);
         let new = loaded.compiled.plan;
         let differences = difference::between(&self.kept.plan, &new);
         if differences.is_empty() {
@@ -197,7 +197,7 @@ fn tell_left_out(state: &RunState, host: &HostName) {
     }
     for step in &state.plan().steps {
         let open = state.items_of(&step.id).any(|(id, item)| !item.phase.is_done() && !left.contains(&id));
-        for id in left.iter().filter(|id| open && steps_read_by(step).contains(id.step.as_str())) {
+        for id in left.iter().filter(|id| open && reads_step(state.plan(), step, &id.step)) {
             output::tell_line(format_args!(
                 "  `{}` uses what `{}` returns: it finds nothing from {host}",
                 step.id, id.step

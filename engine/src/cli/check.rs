@@ -8,7 +8,7 @@ use super::error::{CommandError, Exit};
 use super::load::{self, LoadError, Loaded};
 use super::options::{Format, Global, Inputs};
 use super::output;
-use crate::plan::{Diagnostic, Mode, Source, diagnostic};
+use crate::plan::{Diagnostic, Mode, diagnostic};
 
 /// Checks a plan, and a site, without touching network or state
 #[derive(Debug, Args)]
@@ -36,8 +36,7 @@ impl Check {
             return as_json(loaded);
         }
         let loaded = loaded.map_err(|error| load::report(error, global.colour()))?;
-        let sources: Vec<&Source> = std::iter::once(&loaded.plan).chain(&loaded.site).collect();
-        load::show(&loaded.compiled.warnings, &sources, global.colour());
+        load::show(&loaded.compiled.warnings, &loaded.sources(), global.colour());
         let plan = &loaded.compiled.plan;
         let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
         let open =

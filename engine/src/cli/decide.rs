@@ -18,7 +18,7 @@ use super::output;
 use crate::exec::inbox::{Decision, Inbox, Order};
 use crate::exec::journal::{Journal, JournalError};
 use crate::plan::compiled::Step;
-use crate::plan::uses::steps_read_by;
+use crate::plan::uses::reads_step;
 use crate::report::Silent;
 use crate::run::record::{Ending, Event, ItemId, Override};
 use crate::run::state::RunState;
@@ -106,7 +106,7 @@ impl About {
             return Ok(());
         }
         let open = |step: &Step| state.items_of(&step.id).any(|(_, item)| !item.phase.is_done());
-        let reads = |step: &&Step| open(step) && steps_read_by(step).contains(id.step.as_str());
+        let reads = |step: &&Step| open(step) && reads_step(state.plan(), step, &id.step);
         let users: Vec<&str> = state.plan().steps.iter().filter(reads).map(|step| step.id.as_str()).collect();
         let Some(first) = users.first() else { return Ok(()) };
         let message = format!("what `{id}` returns is not known, and `{}` needs it", users.join("`, `"));

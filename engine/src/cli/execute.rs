@@ -121,7 +121,7 @@ async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result
     // Nothing is started any more: what was, is in doubt, and can be left out where its host is given up.
     journal.commit(how.change.iter().cloned().collect())?;
     journal.commit(left_out(journal.state(), &kept.given_up))?;
-    let base = kept.scope(&run, &records);
+    let base = kept.base(&run, &records);
     let patience = how.pace.patience;
     let context = Arc::new(Context {
         plan,

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use requorum_state::StoreError;
 use requorum_steps::{HostName, RunId};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::error::{CommandError, Exit, chain};
-use crate::plan::compiled::{Plan, SecretSource};
+use crate::exec::context::Base;
+use crate::plan::compiled::{FORMAT, Plan, SecretSource};
 use crate::plan::site_change::with_hosts_of;
 use crate::plan::{ReadSite, Scope};
 use crate::run::plans::Plans;
@@ -48,11 +49,10 @@ impl Kept {
             return Err(CommandError::new(Exit::Internal, "the run was cut off before it began; nothing was done"));
         };
         let blobs = Blobs { beginning, read: &blob };
-        let mut kept =
-            Self::new(blobs.value(&beginning.plan_blob, "plan")?, blobs.value(&beginning.site_blob, "site")?);
+        let mut kept = Self::new(blobs.plan(&beginning.plan_blob)?, blobs.value(&beginning.site_blob, "site")?);
         for record in records {
             if let Event::Amended { plan_blob, .. } = &record.event {
-                kept.amend(Arc::new(blobs.value(plan_blob, "plan")?));
+                kept.amend(Arc::new(blobs.plan(plan_blob)?));
             }
             if let Event::SiteChanged { site_blob, reason, .. } = &record.event {
                 kept.change_site(blobs.value(site_blob, "site")?, reason);
@@ -109,15 +109,19 @@ impl Kept {
 
     /// Returns what all templates of the run see: inputs and vars as they were compiled, but with the hosts as they are now.
     #[must_use]
-    pub fn scope(&self, run: &RunId, records: &[Record]) -> Scope {
+    pub fn base(&self, run: &RunId, records: &[Record]) -> Base {
         let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
         let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
-        let now = |values: &serde_json::Map<String, serde_json::Value>| {
+        let now = |values: &Map<String, Value>| {
             let hosts = |value| with_hosts_of(value, &self.compiled_for.value, &self.site.value);
             values.iter().map(|(name, value)| (name.clone(), hosts(value))).collect()
         };
-        let (inputs, vars) = (now(&self.plan.inputs), now(&self.plan.vars));
-        Scope::default().inputs(&inputs).vars(&vars).site(&self.site.value).run(&run)
+        let common = Scope::default().site(&self.site.value).run(&run);
+        let scope = |inputs: &Map<String, Value>, vars: &Map<String, Value>| {
+            common.clone().inputs(&now(inputs)).vars(&now(vars))
+        };
+        let included = self.plan.included.iter().map(|(part, own)| (part.clone(), scope(&own.inputs, &own.vars)));
+        Base { plan: scope(&self.plan.inputs, &self.plan.vars), included: included.collect() }
     }
 }
 
@@ -128,6 +132,18 @@ struct Blobs<'a> {
 }
 
 impl Blobs<'_> {
+    /// Reads a plan. What a later form says of it would be missing here, and its templates would mean something else.
+    fn plan(&self, digest: &str) -> Result<Plan, CommandError> {
+        let plan: Plan = self.value(digest, "plan")?;
+        if plan.format <= FORMAT {
+            return Ok(plan);
+        }
+        let Beginning { run, version, .. } = self.beginning;
+        let why = format!("it is in format {}, this version knows formats up to {FORMAT}", plan.format);
+        Err(CommandError::new(Exit::Internal, format!("the plan of run `{run}` cannot be read by this version: {why}"))
+            .hint(format!("it began with requorum {version}; resume with that version, or a later one")))
+    }
+
     fn value<T: DeserializeOwned>(&self, digest: &str, what: &str) -> Result<T, CommandError> {
         let bytes = (self.read)(digest).map_err(|error| {
             let run = &self.beginning.run;

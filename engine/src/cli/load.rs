@@ -10,7 +10,9 @@ use super::kept::Kept;
 use super::options::Inputs;
 use super::output;
 use crate::plan::diagnostic::{self, Diagnostic};
-use crate::plan::{Compiled, Files, Given, Kept as KeptInputs, Mode, ReadSite, Request, Source, compile, compile_for};
+use crate::plan::{
+    Compiled, Files, Given, Kept as KeptInputs, Mode, ReadSite, Refused, Request, Source, compile, compile_for,
+};
 
 /// Reads files of this machine, and those of the library.
 struct Disk;
@@ -24,6 +26,18 @@ impl Files for Disk {
                 shipped.map(str::to_owned).ok_or_else(|| why_not(&error))
             }
         }
+    }
+
+    fn shipped(&self, name: &str) -> Option<String> {
+        requorum_plans::find(name).map(|plan| plan.text.to_owned())
+    }
+
+    fn shipped_names(&self) -> Vec<String> {
+        requorum_plans::all().into_iter().map(|plan| plan.name).collect()
+    }
+
+    fn identity(&self, path: &Path) -> PathBuf {
+        fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
     }
 }
 
@@ -47,7 +61,7 @@ pub fn plan(named: &str) -> Result<Source, CommandError> {
     if let Some(shipped) = requorum_plans::find(named) {
         return Ok(Source { name: shipped.name, text: shipped.text.to_owned(), directory: None });
     }
-    let names: Vec<String> = requorum_plans::all().into_iter().map(|plan| plan.name).collect();
+    let names = Disk.shipped_names();
     let error =
         CommandError::new(Exit::Invalid, format!("there is no plan `{named}`, neither a file nor in the library"));
     Err(match diagnostic::nearest(named, names.iter().map(String::as_str)) {
@@ -83,6 +97,14 @@ pub struct Loaded {
     pub plan: Source,
     /// The site's source.
     pub site: Option<Source>,
+}
+
+impl Loaded {
+    /// Returns the sources of the plan, of what it includes, and of the site, for showing diagnostics.
+    #[must_use]
+    pub fn sources(&self) -> Vec<&Source> {
+        std::iter::once(&self.plan).chain(&self.compiled.included).chain(&self.site).collect()
+    }
 }
 
 /// Why nothing could be compiled.
@@ -140,9 +162,9 @@ pub fn compiled(named: &str, site_path: Option<&Path>, inputs: &Inputs, mode: Mo
     };
     match compile(&request) {
         Ok(compiled) => Ok(Loaded { compiled, plan, site }),
-        Err(diagnostics) => {
-            let sources = std::iter::once(plan).chain(site).collect();
-            Err(LoadError::Wrong { diagnostics, sources })
+        Err(Refused { found, included }) => {
+            let sources = std::iter::once(plan).chain(included).chain(site).collect();
+            Err(LoadError::Wrong { diagnostics: found, sources })
         }
     }
 }
@@ -164,7 +186,10 @@ pub fn recompiled(named: &str, inputs: &Inputs, kept: &Kept) -> Result<Loaded, L
     };
     match compile_for(&request, kept.compiled_for.clone()) {
         Ok(compiled) => Ok(Loaded { compiled, plan, site: None }),
-        Err(diagnostics) => Err(LoadError::Wrong { diagnostics, sources: vec![plan] }),
+        Err(Refused { found, included }) => {
+            let sources = std::iter::once(plan).chain(included).collect();
+            Err(LoadError::Wrong { diagnostics: found, sources })
+        }
     }
 }
 

@@ -183,7 +183,7 @@ mod tests {
             mode: if site.is_some() { Mode::Run } else { Mode::Check },
             kinds: requorum_steps::catalog::all(),
         };
-        compile(&request).map_or_else(|found| found, |compiled| compiled.warnings)
+        compile(&request).map_or_else(|refused| refused.found, |compiled| compiled.warnings)
     }
 
     #[test]

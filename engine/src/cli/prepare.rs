@@ -49,10 +49,14 @@ pub fn fenced_hosts(plan: &Plan, site: &Site, given_up: &BTreeSet<HostName>) -> 
 pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
     let (mut findings, checks) = tokio::join!(ground(context, revert), async {
         let given = Given::new();
-        let spot = Spot { id: None, host: None, scope: &context.base, given: &given };
-        look::settle(context, &context.plan.preflight, &spot).await
+        let looks = context.plan.preflight.iter().map(|check| {
+            let scope = context.base.of(check.part.as_deref());
+            let spot = Spot { id: None, host: None, scope, given: &given };
+            async move { look::settle(context, std::slice::from_ref(check), &spot).await }
+        });
+        join_all(looks).await
     });
-    findings.extend(checks);
+    findings.extend(checks.into_iter().flatten());
     findings
 }
 

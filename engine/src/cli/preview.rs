@@ -58,7 +58,7 @@ impl Preview {
         let colour = global.colour();
         let loaded = load::compiled(&self.plan, Some(&self.site), &self.inputs, Mode::Run)
             .map_err(|error| load::report(error, colour))?;
-        load::show(&loaded.compiled.warnings, &[&loaded.plan], colour);
+        load::show(&loaded.compiled.warnings, &loaded.sources(), colour);
         let context = context(loaded.compiled)?;
         let runtime = execute::runtime()?;
         let would_begin = runtime.block_on(async {
@@ -90,7 +90,7 @@ fn context(compiled: Compiled) -> Result<Context, CommandError> {
         Secrets::fetch(&plan.secrets).map_err(|error| CommandError::new(Exit::Precondition, chain(&error)))?;
     let run = RunId::new(RUN).map_err(|error| CommandError::new(Exit::Internal, error.to_string()))?;
     let kept = Kept::new(plan, site);
-    let (base, site) = (kept.scope(&run, &[]), kept.site.site);
+    let (base, site) = (kept.base(&run, &[]), kept.site.site);
     let holder =
         Holder { cluster: site.cluster.clone(), run, epoch: 0, token: String::new(), label: "a preview".to_owned() };
     // No attempt is ever made, so neither a place for capsules nor a supervisor is needed.

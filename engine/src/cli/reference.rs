@@ -140,6 +140,10 @@ mod tests {
         fn read(&self, _: &Path) -> Result<String, String> {
             Err("an example has no files".to_owned())
         }
+
+        fn shipped(&self, name: &str) -> Option<String> {
+            requorum_plans::find(name).map(|plan| plan.text.to_owned())
+        }
     }
 
     fn check(plan: &str, site: Option<&str>) {
@@ -154,7 +158,7 @@ mod tests {
             mode: Mode::Check,
             kinds: catalog::all(),
         };
-        let found = compile(&request).map_or_else(|found| found, |compiled| compiled.warnings);
+        let found = compile(&request).map_or_else(|refused| refused.found, |compiled| compiled.warnings);
         let sources: Vec<&Source> = std::iter::once(&plan).chain(&site).collect();
         assert!(found.is_empty(), "{}\n{}", diagnostic::render(&found, &sources, false), plan.text);
     }

@@ -65,7 +65,7 @@ impl Run {
         let colour = global.colour();
         let loaded = load::compiled(&self.plan, Some(&self.site), &self.inputs, Mode::Run)
             .map_err(|error| load::report(error, colour))?;
-        load::show(&loaded.compiled.warnings, &[&loaded.plan], colour);
+        load::show(&loaded.compiled.warnings, &loaded.sources(), colour);
         let Compiled { plan, site, .. } = loaded.compiled;
         let Some(site) = site else {
             return Err(CommandError::new(Exit::Usage, "a run needs a site").hint("give one with -i SITE"));

@@ -59,7 +59,7 @@ pub(super) async fn settle(global: &Global, home: &Home, original: &mut Original
         fence: Fence::default(),
         report: Veil::new(&secrets, Given::new()).over_report(global.report(0)),
         secrets,
-        base: kept.scope(id, &original.records),
+        base: kept.base(id, &original.records),
         given_up,
         patience: Duration::ZERO,
         errand: Errand::Settle,

@@ -36,13 +36,30 @@ pub struct Context {
     /// Told what happens.
     pub report: Arc<dyn Report>,
     /// What all templates see.
-    pub base: Scope,
+    pub base: Base,
     /// The hosts that were given up since the plan was compiled: nothing is done on them nor looked at.
     pub given_up: BTreeSet<HostName>,
     /// How long a host that cannot be reached is waited for, before what became of an attempt there is left open.
     pub patience: Duration,
     /// What the process is there for.
     pub errand: Errand,
+}
+
+/// What the templates of a run see, whatever item they are of: in the plan itself, and in each plan that it includes.
+#[derive(Debug, Clone, Default)]
+pub struct Base {
+    /// In the plan itself.
+    pub plan: Scope,
+    /// In the included plans, by the names that the compiled plan gives them.
+    pub included: BTreeMap<String, Scope>,
+}
+
+impl Base {
+    /// Returns what is seen in a part of the plan. `None`: the plan itself.
+    #[must_use]
+    pub fn of(&self, part: Option<&str>) -> &Scope {
+        part.and_then(|part| self.included.get(part)).unwrap_or(&self.plan)
+    }
 }
 
 /// What a process does with a run.
@@ -85,11 +102,12 @@ impl Entry {
         let steps: BTreeMap<String, Value> = steps_read_by(&step)
             .into_iter()
             .filter_map(|name| {
-                let needed = state.plan().steps.iter().find(|step| step.id.as_str() == name)?;
+                let id = state.plan().id_from(step.part.as_deref(), &name);
+                let needed = state.plan().steps.iter().find(|step| step.id.as_str() == id)?;
                 Some((name, state.step_value(&needed.id)?))
             })
             .collect();
-        let scope = context.base.clone().steps(&steps).subject(&subject);
+        let scope = context.base.of(step.part.as_deref()).clone().steps(&steps).subject(&subject);
         let mut given = given_in(&item.args);
         if let Ok(args) = template::render(&step.args, &scope) {
             given.extend(given_in(&args));

@@ -341,10 +341,11 @@ impl Look<'_> {
 
     /// Says that something uses what steps give that have not run.
     fn unknown(&self, what: &str, used: impl IntoIterator<Item = String>) -> Option<Outlook> {
+        let used = used.into_iter().map(|id| self.context.plan.id_from(self.entry.step.part.as_deref(), &id));
         let open = |name: &String| {
             StepId::new(name.as_str()).is_ok_and(|id| self.state.step(&id).is_some() && !self.state.is_step_done(&id))
         };
-        let mut open: Vec<String> = used.into_iter().filter(open).collect();
+        let mut open: Vec<String> = used.filter(open).collect();
         open.sort();
         open.dedup();
         let names = open.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");

@@ -123,7 +123,7 @@ pub fn commands(context: &Context, plan: &Plan) -> Vec<(ItemId, String)> {
     let shown = items.map(|(step, item)| {
         let id = ItemId { step: step.id.clone(), item: item.key.clone() };
         let args = item.args.as_deref().unwrap_or(&step.args);
-        let args = template::render(args, &context.base).unwrap_or_else(|_| args.clone());
+        let args = template::render(args, context.base.of(step.part.as_deref())).unwrap_or_else(|_| args.clone());
         let host = match &item.subject {
             Subject::Host(name) => Some(name),
             Subject::None | Subject::Value(_) => None,

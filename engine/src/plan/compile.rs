@@ -1,19 +1,23 @@
 //! Document, site and inputs to a plan that passed every check.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use requorum_steps::Kind;
+use serde_json::{Map, Value};
 
-use super::compiled::{FORMAT, Plan};
+use super::compiled::{ALONE, FORMAT, Included, Plan};
 use super::diagnostic::{File, Problems, Severity, Span};
-use super::document::{self, Document, Kinds, StepDecl};
-use super::inputs::{self, Values};
+use super::document::{Document, Kinds, StepDecl};
+use super::expand::Whole;
+use super::include::Sources;
+use super::inputs::{self, Passed, Values};
 use super::names::Names;
+use super::needs::{self, Places};
 use super::order::Needs;
 use super::parts::{Compiler, Parts};
 use super::site::{self, ReadSite};
-use super::{Diagnostic, Files, Given, Source, digest, foresight, yaml};
+use super::{Diagnostic, Files, Given, Source, digest, foresight};
 
 /// Says how much has to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,17 +56,28 @@ pub struct Compiled {
     pub site: Option<ReadSite>,
     /// What does not refuse the plan.
     pub warnings: Vec<Diagnostic>,
+    /// The files that the plan includes, for showing the warnings.
+    pub included: Vec<Source>,
 }
 
-/// Compiles a plan, or returns all that is wrong with it and its site, those of the plan first, each by its place.
-pub fn compile(request: &Request<'_>) -> Result<Compiled, Vec<Diagnostic>> {
+/// Why a plan is refused.
+#[derive(Debug, Clone)]
+pub struct Refused {
+    /// All that is wrong with the plan and its site, those of the plan first, each by its place.
+    pub found: Vec<Diagnostic>,
+    /// The files that the plan includes, for showing it.
+    pub included: Vec<Source>,
+}
+
+/// Compiles a plan, or returns all that is wrong with it and its site.
+pub fn compile(request: &Request<'_>) -> Result<Compiled, Refused> {
     let mut site_problems = request.site.map_or_else(Problems::unread, Problems::of);
     let site = request.site.and_then(|source| site::read(source, request.home, &mut site_problems));
     compile_with(request, site, site_problems)
 }
 
 /// Compiles a plan for a site that was read before: the one that a run keeps.
-pub fn compile_for(request: &Request<'_>, site: ReadSite) -> Result<Compiled, Vec<Diagnostic>> {
+pub fn compile_for(request: &Request<'_>, site: ReadSite) -> Result<Compiled, Refused> {
     compile_with(request, Some(site), Problems::unread())
 }
 
@@ -75,63 +90,67 @@ pub fn read_site(source: &Source, home: Option<&Path>) -> Result<ReadSite, Vec<D
     site.filter(|_| !refused).ok_or_else(|| problems.sorted())
 }
 
-fn compile_with(
-    request: &Request<'_>,
-    site: Option<ReadSite>,
-    site_problems: Problems,
-) -> Result<Compiled, Vec<Diagnostic>> {
+fn compile_with(request: &Request<'_>, site: Option<ReadSite>, site_problems: Problems) -> Result<Compiled, Refused> {
     let mut problems = Problems::of(request.plan);
     if site.is_none() && request.site.is_none() && request.mode == Mode::Run {
         problems
             .error(Span::default(), "missing-site", "there is no site to run the plan on")
             .help("give one with -i SITE");
     }
-    let plan = compile_plan(request, site.as_ref(), &mut problems);
+    let sources = Sources::read(request, &mut problems);
+    let plan = compile_plan(request, &sources, site.as_ref(), &mut problems);
+    let included = sources.into_included();
     let refused = problems.refuse() || site_problems.refuse();
-    problems.pinpoint(&[request.plan]);
+    problems.pinpoint(&std::iter::once(request.plan).chain(&included).collect::<Vec<_>>());
     let mut found = problems.sorted();
     found.extend(site_problems.sorted());
     match plan {
-        Some(plan) if !refused => Ok(Compiled { plan, site, warnings: found }),
+        Some(plan) if !refused => Ok(Compiled { plan, site, warnings: found, included }),
         Some(_) | None => {
             debug_assert!(found.iter().any(|found| found.severity == Severity::Error));
-            Err(found)
+            Err(Refused { found, included })
         }
     }
 }
 
-fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut Problems) -> Option<Plan> {
+fn compile_plan(
+    request: &Request<'_>,
+    sources: &Sources<'_>,
+    site: Option<&ReadSite>,
+    problems: &mut Problems,
+) -> Option<Plan> {
     let kinds = Kinds(request.kinds.iter().map(|kind| (kind.name, *kind)).collect());
-    let node = yaml::parse(request.plan, File::MAIN, problems)?;
-    let mut document = document::read(&node, &kinds, problems)?;
-    platform_fits(&document, site, problems);
+    let mut whole = Whole::of(sources, &kinds, problems)?;
+    let steps = std::mem::take(&mut whole.steps);
+    let document = &whole.parts.first()?.document;
+    platform_fits(document, site, problems);
     let site_secrets = site.map(|read| read.secrets.as_slice()).unwrap_or_default();
     let Values { values, secrets } =
         inputs::values(&document.inputs, request, site.map(|read| &read.site), site_secrets, problems);
-    let decls = std::mem::take(&mut document.steps);
-    let mut names = Names::new(&document.inputs, values, document.vars, site, &decls);
-    for entry in document.vars {
-        names.add_var(entry, problems);
-    }
-    let order = order(&decls, &names, problems);
+    let mut names = names(&whole, &steps, values, request, site, problems);
+    let order = order(&whole, &steps, &mut names, problems);
     let mut compiler = Compiler { request, kinds: &kinds, site: site.map(|read| &read.site), names, problems };
-    let Parts { preflight, steps } = compiler.parts(&document.preflight, decls, &order.steps);
-    let names = compiler.names;
-    ancestors(&order, &names, problems);
+    let Parts { preflight, steps } = compiler.parts(&whole, steps, &order);
+    let mut names = compiler.names;
+    ancestors(&whole, &order, &mut names, problems);
     if !problems.refuse() {
-        foresight::warnings(&order, &names, problems);
-        unused(&document, &names, problems);
+        foresight::warnings(&whole, &order, &mut names, problems);
+        unused(document, &names, problems);
     }
     let all_secrets = secrets.into_iter().chain(site_secrets.iter().cloned());
     let secrets = all_secrets.filter(|secret| names.used_secrets.contains(&secret.name)).collect();
-    let (inputs, vars) = names.into_values();
-    let platforms = document.platforms.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let mut of_parts = names.into_values();
+    let (inputs, vars) = of_parts.next()?;
+    let included = whole.parts.iter().skip(1).zip(of_parts).filter_map(|(part, (inputs, vars))| {
+        Some((part.key.clone()?, Included { prefix: part.prefix.clone(), inputs, vars }))
+    });
+    let included: BTreeMap<String, Included> = included.collect();
     let mut plan = Plan {
-        format: FORMAT,
-        name: document.name,
-        title: document.title,
-        description: document.description,
-        platforms,
+        format: if included.is_empty() { ALONE } else { FORMAT },
+        name: document.name.clone(),
+        title: document.title.clone(),
+        description: document.description.clone(),
+        platforms: document.platforms.iter().map(|(name, _)| (*name).to_owned()).collect(),
         reverts: document.reverts,
         digest: String::new(),
         inputs,
@@ -139,9 +158,43 @@ fn compile_plan(request: &Request<'_>, site: Option<&ReadSite>, problems: &mut P
         secrets,
         preflight,
         steps,
+        included,
     };
     plan.digest = digest(&plan);
     Some(plan)
+}
+
+/// Knows the names of all parts of a plan: of each after those of the part that includes it, which gives it its inputs.
+fn names<'a>(
+    whole: &'a Whole<'a>,
+    steps: &[Box<StepDecl<'a>>],
+    mut values: Map<String, Value>,
+    request: &Request<'_>,
+    site: Option<&'a ReadSite>,
+    problems: &mut Problems,
+) -> Names<'a> {
+    let mut names = Names::new(whole, steps, site);
+    for part in &whole.parts {
+        if let Some(include) = &part.include {
+            let outer = &whole.parts[part.parent];
+            names.enter(part.parent);
+            problems.enter(&outer.via);
+            let with =
+                include.with.iter().map(|entry| (entry.key.to_string(), names.value(&entry.node, problems))).collect();
+            let site = site.map(|read| &read.site);
+            let name = part.document.name.as_str();
+            let passed = Passed { include, name, with: &with, from: outer.source, site, home: request.home };
+            values = passed.values(&part.document.inputs, problems);
+        }
+        problems.enter(&part.via);
+        names.add_part(std::mem::take(&mut values));
+        for entry in part.document.vars {
+            names.add_var(entry, problems);
+        }
+    }
+    names.enter(0);
+    problems.enter(&[]);
+    names
 }
 
 fn platform_fits(document: &Document<'_>, site: Option<&ReadSite>, problems: &mut Problems) {
@@ -170,68 +223,65 @@ pub(super) struct Order {
     pub steps: Vec<usize>,
 }
 
-fn order(steps: &[Box<StepDecl<'_>>], names: &Names<'_>, problems: &mut Problems) -> Order {
-    duplicate_ids(steps, problems);
-    let mut needs = Vec::with_capacity(steps.len());
-    // For each step, which other needed it last: a need that is there twice is noticed without a set for each step.
-    let mut needed_by = vec![usize::MAX; steps.len()];
-    for (index, step) in steps.iter().enumerate() {
-        let mut found = Vec::with_capacity(step.needs.len());
-        for (id, span) in &step.needs {
-            match names.step(id) {
-                _ if step.id.as_ref().is_some_and(|own| own.as_str() == *id) => {
-                    problems
-                        .error(*span, "self-need", format!("the step `{id}` needs itself"))
-                        .help("remove it from its `needs`");
-                }
-                None => {
-                    let ids = steps.iter().filter_map(|step| step.id.as_ref().map(AsRef::as_ref));
-                    problems.error(*span, "unknown-step", format!("there is no step `{id}`")).did_you_mean(id, ids);
-                }
-                Some(need) if needed_by[need] != index => {
-                    needed_by[need] = index;
-                    found.push(need);
-                }
-                Some(_) => {
-                    problems
-                        .warning(*span, "duplicate-need", format!("`{id}` is already among the needs"))
-                        .help("remove one of them");
-                }
-            }
-        }
-        needs.push(found);
-    }
-    let needs = Needs(needs);
+fn order(whole: &Whole<'_>, steps: &[Box<StepDecl<'_>>], names: &mut Names<'_>, problems: &mut Problems) -> Order {
+    duplicate_ids(whole, steps, problems);
+    let needs = needs::needs(whole, steps, names, problems);
     let order = needs.order();
     if order.len() < steps.len() {
+        let places = needs::places(whole, steps, names);
         for cycle in needs.cycles() {
-            report_cycle(&cycle, steps, names, problems);
+            report_cycle(&cycle, steps, &places, problems);
         }
     }
     Order { needs, steps: order }
 }
 
-fn duplicate_ids(steps: &[Box<StepDecl<'_>>], problems: &mut Problems) {
-    let mut lines = HashMap::with_capacity(steps.len());
+fn duplicate_ids(whole: &Whole<'_>, steps: &[Box<StepDecl<'_>>], problems: &mut Problems) {
+    let mut first = HashMap::with_capacity(steps.len());
+    let mut clashing = HashSet::new();
     for step in steps {
         let Some(id) = &step.id else { continue };
-        if let Some(line) = lines.insert(id, step.span.line) {
+        let Some(other) = first.insert(id, step) else { continue };
+        if other.part == step.part {
+            let at = if step.span.file == File::MAIN {
+                format!("in line {}", other.span.line)
+            } else {
+                format!("in {}", problems.place(other.span))
+            };
+            problems.enter(&whole.parts[step.part].via);
             problems
                 .error(step.span, "duplicate-id", format!("the step `{id}` is there twice"))
-                .cause(format!("it is already in line {line}"))
+                .cause(format!("it is already {at}"))
                 .help("give one of them another id");
+            continue;
+        }
+        // All of one include clash with all of another when it is there twice, and one line tells it.
+        let (outer, inner) = if other.part > step.part { (step, other) } else { (other, step) };
+        let part = whole.parted(inner.part, outer.part);
+        if let Some(include) = whole.parts[part].include.as_ref().filter(|_| clashing.insert(part)) {
+            let (one, two) = (problems.place(outer.span), problems.place(inner.span));
+            let name = &whole.parts[part].document.name;
+            problems.enter(&whole.parts[whole.parts[part].parent].via);
+            let found = problems.error(include.of.1, "duplicate-id", format!("the step `{id}` is there twice"));
+            found.cause(format!("it is in {one}, and `{name}` has it in {two}"));
+            found.help(match &include.prefix {
+                None => format!("write `as: PREFIX` beside it, which makes it `PREFIX-{id}`"),
+                Some((prefix, _)) => format!("choose another prefix than `{prefix}`"),
+            });
         }
     }
+    problems.enter(&[]);
 }
 
-fn report_cycle(cycle: &[usize], steps: &[Box<StepDecl<'_>>], names: &Names<'_>, problems: &mut Problems) {
+fn report_cycle(cycle: &[usize], steps: &[Box<StepDecl<'_>>], places: &Places, problems: &mut Problems) {
     /// How many steps of a cycle are named.
     const NAMED: usize = 12;
     let id = |index: usize| steps[index].id.as_ref().map_or("?", AsRef::as_ref);
     let next = |at: usize| cycle[(at + 1) % cycle.len()];
-    let span = |at: usize| {
-        let mut needs = steps[cycle[at]].needs.iter();
-        needs.find(|(id, _)| names.step(id) == Some(next(at))).map(|(_, span)| *span).unwrap_or_default()
+    let span = |at: usize| places.get(&(cycle[at], next(at))).copied().unwrap_or_default();
+    let place = |at: usize| match span(at) {
+        Span { file: File::MAIN, line, .. } => format!("line {line}"),
+        included => problems.place(included),
     };
     let mut way: Vec<String> = cycle.iter().take(NAMED).map(|step| format!("`{}`", id(*step))).collect();
     if cycle.len() > NAMED {
@@ -239,7 +289,7 @@ fn report_cycle(cycle: &[usize], steps: &[Box<StepDecl<'_>>], names: &Names<'_>,
     }
     way.push(format!("`{}`", id(cycle[0])));
     let mut causes: Vec<String> = (0..cycle.len().min(NAMED))
-        .map(|at| format!("line {}: `{}` needs `{}`", span(at).line, id(cycle[at]), id(next(at))))
+        .map(|at| format!("{}: `{}` needs `{}`", place(at), id(cycle[at]), id(next(at))))
         .collect();
     if cycle.len() > NAMED {
         causes.push("…".to_owned());
@@ -251,18 +301,22 @@ fn report_cycle(cycle: &[usize], steps: &[Box<StepDecl<'_>>], names: &Names<'_>,
 }
 
 /// Reports the use of a step that is not an ancestor.
-fn ancestors(order: &Order, names: &Names<'_>, problems: &mut Problems) {
+fn ancestors(whole: &Whole<'_>, order: &Order, names: &mut Names<'_>, problems: &mut Problems) {
     if names.uses.is_empty() {
         return;
     }
     let ordered: HashSet<usize> = order.steps.iter().copied().collect();
     let pairs: Vec<(usize, usize)> = names.uses.iter().map(|used| (used.step, used.other)).collect();
     let answers = order.needs.ancestors(&order.steps, &pairs);
-    for (used, _) in names.uses.iter().zip(answers).filter(|(_, ancestor)| !ancestor) {
+    let uses = std::mem::take(&mut names.uses);
+    for (used, _) in uses.iter().zip(answers).filter(|(_, ancestor)| !ancestor) {
         // In or behind a cycle the question has no answer; the cycle is reported.
         if used.step != used.other && !(ordered.contains(&used.step) && ordered.contains(&used.other)) {
             continue;
         }
+        let part = names.steps()[used.step].part;
+        names.enter(part);
+        problems.enter(&whole.parts[part].via);
         let (own, other) = (names.id(used.step), names.id(used.other));
         if used.step == used.other {
             problems
@@ -276,6 +330,8 @@ fn ancestors(order: &Order, names: &Names<'_>, problems: &mut Problems) {
                 .help(format!("add `{other}` to the `needs` of `{own}`"));
         }
     }
+    problems.enter(&[]);
+    names.uses = uses;
 }
 
 fn unused(document: &Document<'_>, names: &Names<'_>, problems: &mut Problems) {

@@ -13,12 +13,16 @@ use serde_json::{Map, Value};
 /// The version of the persisted form of a compiled plan.
 ///
 /// - 1: the first.
-pub const FORMAT: u32 = 1;
+/// - 2: `included`, and `part` of steps and checks. A plan that includes no other is still written as 1, so that its digest
+///   stays as it was.
+pub const FORMAT: u32 = 2;
+/// The version that a plan is written in which includes no other.
+pub const ALONE: u32 = 1;
 
 /// A plan that passed every check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
-    /// [`FORMAT`] when it was compiled.
+    /// [`FORMAT`] when it was compiled, or [`ALONE`].
     pub format: u32,
     /// Its name, for example `etcd/restore-all-members`.
     pub name: String,
@@ -42,6 +46,20 @@ pub struct Plan {
     pub preflight: Vec<CheckUse>,
     /// The steps; each comes after all that it needs.
     pub steps: Vec<Step>,
+    /// The plans that were included, by the names that [`Step::part`] and [`CheckUse::part`] give them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub included: BTreeMap<String, Included>,
+}
+
+/// What the templates of an included plan see that is its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Included {
+    /// What the ids of its steps have before them, for example `old-`; empty where they are as it wrote them.
+    pub prefix: String,
+    /// Its inputs, with the values that it was included with.
+    pub inputs: Map<String, Value>,
+    /// Its rendered `vars`.
+    pub vars: Map<String, Value>,
 }
 
 impl Plan {
@@ -49,6 +67,13 @@ impl Plan {
     #[must_use]
     pub fn danger(&self) -> Danger {
         self.steps.iter().map(|step| step.danger).max().unwrap_or(Danger::Safe)
+    }
+
+    /// Returns the id in this plan of a step that the templates of a part call by `id`. `None` is the plan's own part.
+    #[must_use]
+    pub fn id_from(&self, part: Option<&str>, id: &str) -> String {
+        let prefix = part.and_then(|part| self.included.get(part)).map_or("", |included| included.prefix.as_str());
+        format!("{prefix}{id}")
     }
 }
 
@@ -98,6 +123,9 @@ pub struct Step {
     pub confirm: Option<String>,
     /// Where it stands, `FILE:LINE`, for messages.
     pub place: String,
+    /// The included plan that it comes from, a key of [`Plan::included`]; `None`: the plan itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// One item of a step.
@@ -143,6 +171,9 @@ pub struct CheckUse {
     pub message: Option<String>,
     /// Where it stands, `FILE:LINE`.
     pub place: String,
+    /// Of a check of the preflight: the included plan that it comes from. The checks of a step are where their step is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
 }
 
 /// What is done about failures.

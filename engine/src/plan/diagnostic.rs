@@ -18,6 +18,8 @@ use super::scalar::{Lines, Words};
 
 /// How many problems are shown; the rest are counted.
 const SHOWN: usize = 100;
+/// How many of the nearest places that include a file are shown.
+const NEAREST: usize = 3;
 
 /// One of the files that [`Problems`] are about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +28,12 @@ pub struct File(u16);
 impl File {
     /// The plan or the site itself.
     pub const MAIN: Self = Self(0);
+
+    /// Returns the place of the file among those that a plan is made of.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
 }
 
 /// A place in a text: line and column count characters from 1. It is small, as every value of a plan has one.
@@ -96,6 +104,9 @@ pub struct Diagnostic {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// For what stands in an included file: the places that include it, `FILE:LINE`, the nearest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub included_from: Vec<String>,
     /// Whether it comes after those that are shown, so that nobody would read what it suggests.
     #[serde(skip)]
     beyond: bool,
@@ -130,8 +141,24 @@ impl Diagnostic {
         debug_assert!(codes::is_known(code), "`{code}` is not in plan/codes.rs");
         let Span { file: of, line, column, length } = span;
         let end = End { line, column: column.saturating_add(length) };
-        let (cause, help, beyond, words, read) = (None, None, false, None, None);
-        Self { severity, code, file, line, column, length, end, message, cause, help, beyond, of, words, read }
+        let (cause, help, included_from, beyond, words, read) = (None, None, Vec::new(), false, None, None);
+        Self {
+            severity,
+            code,
+            file,
+            line,
+            column,
+            length,
+            end,
+            message,
+            cause,
+            help,
+            included_from,
+            beyond,
+            of,
+            words,
+            read,
+        }
     }
 
     /// Puts it at the words that are at fault, if they stand in the file as they were read.
@@ -170,6 +197,17 @@ impl Diagnostic {
         }
         self
     }
+
+    /// Says from where the file is included: of a long way the nearest places and the last.
+    fn included_from(&self) -> Option<String> {
+        let (last, nearer) = self.included_from.split_last()?;
+        let mut places: Vec<String> = nearer.iter().take(NEAREST).map(|place| format!("from {place}")).collect();
+        if nearer.len() > NEAREST {
+            places.push("…".to_owned());
+        }
+        places.push(format!("from {last}"));
+        Some(format!("included {}", places.join(", ")))
+    }
 }
 
 impl std::fmt::Display for Diagnostic {
@@ -207,6 +245,8 @@ pub struct Problems {
     files: Vec<Known>,
     /// The files that only the compiler has read, by their names.
     read: HashMap<String, File>,
+    /// The places that include the part of the plan that is worked on.
+    via: Vec<String>,
     found: Vec<Diagnostic>,
     refusing: usize,
 }
@@ -224,10 +264,28 @@ impl Problems {
         Self::default()
     }
 
+    /// Adds a file that the plan includes. `None`: there are more than can be told apart.
+    pub fn add_file(&mut self, name: &str) -> Option<File> {
+        let file = self.next()?;
+        self.files.push(Known { name: name.to_owned(), read: None });
+        Some(file)
+    }
+
+    /// Says which places include what is worked on from now on, the nearest first; none: it is the plan itself.
+    pub fn enter(&mut self, via: &[String]) {
+        via.clone_into(&mut self.via);
+    }
+
+    /// Returns a place as `FILE:LINE`.
+    #[must_use]
+    pub fn place(&self, span: Span) -> String {
+        format!("{}:{}", self.name(span.file), span.line)
+    }
+
     /// Returns the name of a file, as the operator named it.
     #[must_use]
     pub fn name(&self, file: File) -> &str {
-        self.files.get(usize::from(file.0)).map_or("", |known| known.name.as_str())
+        self.files.get(file.index()).map_or("", |known| known.name.as_str())
     }
 
     /// Adds a file of templates, which is not YAML. `None` where there are too many of them.
@@ -235,11 +293,16 @@ impl Problems {
         if let Some(file) = self.read.get(name) {
             return Some(*file);
         }
-        let file = File(u16::try_from(self.files.len()).ok().filter(|number| *number > 0)?);
+        let file = self.next().filter(|file| *file != File::MAIN)?;
         let source = Source { name: name.to_owned(), text: text.to_owned(), directory: None };
         self.files.push(Known { name: name.to_owned(), read: Some(Arc::new(source)) });
         self.read.insert(name.to_owned(), file);
         Some(file)
+    }
+
+    /// Returns what the next file is known by. `None`: there are more than can be told apart.
+    fn next(&self) -> Option<File> {
+        u16::try_from(self.files.len()).ok().map(File)
     }
 
     /// Adds a problem that refuses the plan.
@@ -257,7 +320,9 @@ impl Problems {
         let file = self.name(at.span.file).to_owned();
         let beyond = self.is_full();
         let words = at.words.filter(|_| !beyond);
-        self.found.push(Diagnostic { beyond, words, ..Diagnostic::new(severity, file, at.span, code, message) });
+        let included_from = if at.span.file == File::MAIN { Vec::new() } else { self.via.clone() };
+        let new = Diagnostic::new(severity, file, at.span, code, message);
+        self.found.push(Diagnostic { included_from, beyond, words, ..new });
         let last = self.found.len() - 1;
         &mut self.found[last]
     }
@@ -296,7 +361,7 @@ impl Problems {
     pub fn pinpoint(&mut self, sources: &[&Source]) {
         let mut lines: HashMap<File, Lines<'_>> = HashMap::new();
         for found in self.found.iter_mut().filter(|found| found.words.is_some()) {
-            let number = usize::from(found.of.0);
+            let number = found.of.index();
             let read = self.files.get(number).and_then(|known| known.read.as_deref());
             let Some(source) = read.or(sources.get(number).copied()) else { continue };
             let lines = lines.entry(found.of).or_insert_with(|| Lines::of(&source.text));
@@ -304,14 +369,15 @@ impl Problems {
         }
     }
 
-    /// Returns them in the order of their places, each once: the items of a step often share one.
+    /// Returns them in the order of their places, each once: the items of a step often share one, and so do two includes of
+    /// one file.
     #[must_use]
     pub fn sorted(mut self) -> Vec<Diagnostic> {
         let mut seen = std::collections::HashSet::new();
-        self.found.retain(|found| seen.insert(found.clone()));
+        self.found.retain(|found| seen.insert(Diagnostic { included_from: Vec::new(), ..found.clone() }));
         self.found.sort_by_key(|found| (found.of, found.line, found.column));
         for found in &mut self.found {
-            found.read = self.files.get(usize::from(found.of.0)).and_then(|known| known.read.clone());
+            found.read = self.files.get(found.of.index()).and_then(|known| known.read.clone());
         }
         self.found
     }
@@ -366,6 +432,8 @@ impl<'a> Shown<'a> {
             (Some(cause), Some(help)) => Some(visible(&format!("{cause}\n{help}"))),
             (cause, help) => cause.or(help.as_ref()).map(|text| visible(text)),
         };
+        let included_from = diagnostic.included_from().map(|line| visible(&line));
+        let help = help.into_iter().chain(included_from).reduce(|help, line| help + "\n" + &line);
         let source = source.map(|(source, text)| Text {
             source: NamedSource::new(&source.name, text),
             column: diagnostic.column.saturating_sub(1) as usize,

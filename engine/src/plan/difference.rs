@@ -68,6 +68,20 @@ pub enum Part {
     Input(String),
     /// A var.
     Var(String),
+    /// An input of an included plan.
+    InputOf {
+        /// The included plan, as [`Plan::included`] names it.
+        included: String,
+        /// The input.
+        name: String,
+    },
+    /// A var of an included plan.
+    VarOf {
+        /// The included plan, as [`Plan::included`] names it.
+        included: String,
+        /// The var.
+        name: String,
+    },
     /// Where a secret comes from.
     Secret(String),
     /// The checks before anything changes.
@@ -82,6 +96,8 @@ impl fmt::Display for Part {
             Self::Plan => write!(f, "plan"),
             Self::Input(name) => write!(f, "input {name}"),
             Self::Var(name) => write!(f, "var {name}"),
+            Self::InputOf { included, name } => write!(f, "input {name} of {included}"),
+            Self::VarOf { included, name } => write!(f, "var {name} of {included}"),
             Self::Secret(name) => write!(f, "secret {name}"),
             Self::Preflight => write!(f, "preflight"),
             Self::Step(id) => write!(f, "step {id}"),
@@ -140,6 +156,7 @@ pub fn between(old: &Plan, new: &Plan) -> Vec<Difference> {
     found.extend(changed(Part::Plan, &about(old), &about(new)));
     by_name(&old.inputs, &new.inputs, Part::Input, &mut found);
     by_name(&old.vars, &new.vars, Part::Var, &mut found);
+    included(old, new, &mut found);
     by_name(&origins(old), &origins(new), Part::Secret, &mut found);
     let checks = |plan: &Plan| without_places(serde_json::to_value(&plan.preflight).unwrap_or_default());
     found.extend(changed(Part::Preflight, &checks(old), &checks(new)));
@@ -161,6 +178,15 @@ pub fn between(old: &Plan, new: &Plan) -> Vec<Difference> {
         found.push(Difference { part: Part::Step(step.id.clone()), change });
     }
     found
+}
+
+/// Compares what included plans see. Where one is gone or new, so are its steps, which tells more.
+fn included(old: &Plan, new: &Plan, found: &mut Vec<Difference>) {
+    for (key, before) in &old.included {
+        let Some(after) = new.included.get(key) else { continue };
+        by_name(&before.inputs, &after.inputs, |name| Part::InputOf { included: key.clone(), name }, found);
+        by_name(&before.vars, &after.vars, |name| Part::VarOf { included: key.clone(), name }, found);
+    }
 }
 
 fn about(plan: &Plan) -> Value {

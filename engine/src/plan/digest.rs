@@ -32,12 +32,17 @@ pub fn digest(plan: &Plan) -> String {
         secrets,
         preflight,
         steps,
+        included,
     } = plan;
     let mut hash = Hash::default();
-    hash.feed.map(11);
+    // What a plan does not have that includes no other is left out, so that its digest is that of the first format.
+    hash.feed.map(11 + usize::from(!included.is_empty()));
     // In the order of their names.
     hash.field("description", description);
     hash.field("format", format);
+    if !included.is_empty() {
+        hash.field("included", included);
+    }
     hash.field("inputs", inputs);
     hash.field("name", name);
     hash.field("platforms", platforms);

@@ -24,8 +24,34 @@ pub(super) struct Document<'a> {
     pub reverts: bool,
     pub inputs: Vec<Input<'a>>,
     pub vars: &'a [Entry],
-    pub preflight: Vec<CheckDecl<'a>>,
-    pub steps: Steps<'a>,
+    pub preflight: List<'a, CheckDecl<'a>>,
+    pub steps: List<'a, Box<StepDecl<'a>>>,
+}
+
+/// A list of what a plan has itself, and of what it includes between.
+#[derive(Debug)]
+pub(super) struct List<'a, T> {
+    pub own: Vec<T>,
+    /// The includes in their order, each with how many of its own are before it.
+    pub includes: Vec<(usize, IncludeDecl<'a>)>,
+}
+
+impl<T> Default for List<'_, T> {
+    fn default() -> Self {
+        Self { own: Vec::new(), includes: Vec::new() }
+    }
+}
+
+/// An `include` as written.
+#[derive(Debug, Clone)]
+pub(super) struct IncludeDecl<'a> {
+    /// The name of a plan, or a path.
+    pub of: (&'a str, Span),
+    /// The values for its inputs.
+    pub with: &'a [Entry],
+    /// What its ids get before them.
+    pub prefix: Option<(StepId, Span)>,
+    pub needs: Vec<(&'a str, Span)>,
 }
 
 /// Steps as written. Each is freed by itself, when it is compiled.
@@ -55,6 +81,9 @@ pub(super) struct CheckDecl<'a> {
 /// A step as written. What was reported and left out is `None`.
 #[derive(Debug)]
 pub(super) struct StepDecl<'a> {
+    /// The part of the plan that it comes from: 0 is the plan itself, others are what it includes.
+    pub part: usize,
+    /// Its id, in an included plan with the prefix.
     pub id: Option<StepId>,
     pub span: Span,
     pub title: Option<(&'a str, Span)>,
@@ -79,6 +108,8 @@ pub(super) struct StepDecl<'a> {
 /// What is known of a step once it is compiled, for other steps and for what is said about the plan as a whole.
 #[derive(Debug)]
 pub(super) struct Outline<'a> {
+    /// The part of the plan that it comes from.
+    pub part: usize,
     /// Its id; empty where it has none.
     pub id: Rc<str>,
     pub outputs: &'a [Entry],
@@ -94,6 +125,7 @@ impl<'a> Outline<'a> {
     /// Takes from a step what others may know.
     pub fn of(step: &StepDecl<'a>) -> Self {
         Self {
+            part: step.part,
             id: step.id.as_ref().map_or("", AsRef::as_ref).into(),
             outputs: step.outputs,
             fans_out: step.on.is_some(),
@@ -147,8 +179,22 @@ pub(super) fn name_is_an_identifier(what: &str, entry: &Entry, problems: &mut Pr
     }
 }
 
+/// Says for what a plan is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It is the plan itself, or is included for its steps, so that it has to have some.
+    Steps,
+    /// It is included for its preflight.
+    Preflight,
+}
+
 /// Reads a plan. `None` where it is too broken to go on.
-pub(super) fn read<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -> Option<Document<'a>> {
+pub(super) fn read<'a>(
+    node: &'a Node,
+    reading: Reading,
+    kinds: &Kinds,
+    problems: &mut Problems,
+) -> Option<Document<'a>> {
     let fields = Fields::read(node, &keys::PLAN, problems)?;
     version(&fields, problems);
     let vars = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", problems));
@@ -165,8 +211,8 @@ pub(super) fn read<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -
         reverts: fields.bool("reverts", reader.problems).unwrap_or_default(),
         inputs: fields.get("inputs").map(|node| declared(node, reader.problems)).unwrap_or_default(),
         vars,
-        preflight: reader.checks(&fields, "preflight"),
-        steps: reader.steps(&fields),
+        preflight: reader.preflight(&fields),
+        steps: reader.steps(&fields, reading),
     })
 }
 
@@ -214,30 +260,88 @@ impl Reader<'_, '_> {
         platforms
     }
 
-    fn steps<'a>(&mut self, fields: &Fields<'a>) -> Steps<'a> {
-        if fields.need("steps", self.problems).is_none() {
-            return Vec::new();
-        }
-        let Some(items) = fields.list("steps", self.problems) else { return Vec::new() };
-        if let (true, Some(node)) = (items.is_empty(), fields.get("steps")) {
+    fn steps<'a>(&mut self, fields: &Fields<'a>, reading: Reading) -> List<'a, Box<StepDecl<'a>>> {
+        let mut steps = List::default();
+        let needed = match reading {
+            Reading::Steps => fields.need("steps", self.problems),
+            Reading::Preflight => fields.get("steps"),
+        };
+        let Some((node, items)) = needed.zip(fields.list("steps", self.problems)) else { return steps };
+        if items.is_empty() && reading == Reading::Steps {
             self.problems
                 .error(node.span, "no-steps", "the plan has no steps")
                 .help("write what is to be done, each step with `id` and a kind: - { id: stop, service.stop: … }");
         }
-        let mut steps = Vec::with_capacity(items.len());
-        steps.extend(items.iter().filter_map(|item| self.step(item)).map(Box::new));
+        steps.own.reserve_exact(items.len());
+        for item in items {
+            if item.get("include").is_some() {
+                let include = self.include(item, &keys::INCLUDED_STEPS).map(|include| (steps.own.len(), include));
+                steps.includes.extend(include);
+            } else {
+                steps.own.extend(self.step(item).map(Box::new));
+            }
+        }
         steps
+    }
+
+    fn preflight<'a>(&mut self, fields: &Fields<'a>) -> List<'a, CheckDecl<'a>> {
+        let mut preflight = List::default();
+        for item in fields.list("preflight", self.problems).unwrap_or_default() {
+            if item.get("include").is_some() {
+                let include = self.include(item, &keys::INCLUDED_CHECKS);
+                preflight.includes.extend(include.map(|include| (preflight.own.len(), include)));
+            } else {
+                preflight.own.extend(self.check(item));
+            }
+        }
+        preflight
+    }
+
+    fn include<'a>(&mut self, node: &'a Node, known: &Table) -> Option<IncludeDecl<'a>> {
+        let fields = Fields::open(node, known.what, self.problems)?;
+        let beside: Vec<&str> = known.names().filter(|name| *name != "include").collect();
+        for entry in fields.entries().iter().filter(|entry| !known.has(&entry.key)) {
+            let key = entry.key.as_str();
+            let found = self.problems.error(
+                entry.key_span,
+                "beside-include",
+                format!("`{key}` cannot stand beside `include` here"),
+            );
+            found.help(format!("there can be {}", list(&beside)));
+            if keys::INCLUDED_STEPS.has(key) {
+                found.cause("checks have neither ids nor needs");
+            } else if keys::STEP.has(key) || self.kinds.0.contains_key(key) {
+                found.cause("an include is no step: it stands for the steps of another plan");
+            }
+            found.did_you_mean(key, beside.iter().copied());
+        }
+        let of = (fields.text("include", self.problems)?, fields.get("include")?.span);
+        let with = fields.get("with").and_then(|node| Fields::open(node, "`with`", self.problems));
+        Some(IncludeDecl {
+            of,
+            with: with.map_or(&[], |with| with.entries()),
+            prefix: self.prefix(&fields),
+            needs: fields.texts("needs", self.problems).unwrap_or_default(),
+        })
+    }
+
+    fn prefix(&mut self, fields: &Fields<'_>) -> Option<(StepId, Span)> {
+        let (prefix, span) = self.spanned(fields, "as")?;
+        match StepId::new(prefix) {
+            Ok(prefix) => Some((prefix, span)),
+            Err(error) => {
+                self.problems
+                    .error(span, "bad-name", format!("`{prefix}` cannot be before ids"))
+                    .cause(format!("a prefix is {}", error.rule));
+                None
+            }
+        }
     }
 
     fn step<'a>(&mut self, node: &'a Node) -> Option<StepDecl<'a>> {
         let fields = Fields::open(node, keys::STEP.what, self.problems)?;
-        if let Some(include) = fields.get("include") {
-            self.problems
-                .error(include.span, "include", "`include` is not there yet")
-                .help("write the steps of the other plan here");
-            return None;
-        }
         Some(StepDecl {
+            part: 0,
             id: self.id(&fields),
             span: node.span,
             title: self.spanned(&fields, "title"),
@@ -459,6 +563,10 @@ impl Reader<'_, '_> {
         } else {
             self.problems.error(entry.key_span, "unknown-key", format!("{} has no key `{key}`", known.what))
         };
+        if key == "include" {
+            found.help("an `include` stands in `steps` or `preflight`");
+            return;
+        }
         if let Some(near) = near {
             found.help(format!("did you mean `{near}`?"));
             return;

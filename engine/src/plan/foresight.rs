@@ -4,32 +4,43 @@ use std::collections::HashSet;
 
 use super::compile::Order;
 use super::diagnostic::Problems;
-use super::document::Outline;
+use super::expand::Whole;
 use super::names::Names;
 
 /// Warns of what an author has probably not thought of.
-pub(super) fn warnings(order: &Order, names: &Names<'_>, problems: &mut Problems) {
-    skipped(names, problems);
-    destructive(names.steps(), order, problems);
+pub(super) fn warnings(whole: &Whole<'_>, order: &Order, names: &mut Names<'_>, problems: &mut Problems) {
+    skipped(whole, names, problems);
+    destructive(whole, order, names, problems);
+    problems.enter(&[]);
 }
 
 /// Warns where a step uses another that may be skipped: then there is no result, and the first step stops the run.
-fn skipped(names: &Names<'_>, problems: &mut Problems) {
+fn skipped(whole: &Whole<'_>, names: &mut Names<'_>, problems: &mut Problems) {
     let mut told = HashSet::new();
-    for used in names.uses.iter().filter(|used| !used.guarded) {
+    let uses = std::mem::take(&mut names.uses);
+    for used in uses.iter().filter(|used| !used.guarded) {
         let (own, other) = (&names.steps()[used.step], &names.steps()[used.other]);
         let Some(when) = other.when.as_deref().filter(|when| *when != "true") else { continue };
-        if follows(own.when.as_deref(), when) || !told.insert((used.step, used.other)) {
+        // The same words mean something else in an included plan.
+        let same = own.part == other.part;
+        if same && follows(own.when.as_deref(), when) || !told.insert((used.step, used.other)) {
             continue;
         }
-        let (own, other) = (&own.id, &other.id);
+        let instead = "say what counts instead, for example {{ … | default('none') }}";
+        let condition = same.then(|| format!(" the same condition, when: {when}\nor {instead}"));
+        enter(whole, own.part, names, problems);
+        let (own, other) = (names.id(used.step), names.id(used.other));
         problems
             .warning(used.place.clone(), "may-be-skipped", format!("`{own}` uses `{other}`, which may be skipped"))
             .cause(format!("where it is skipped there is nothing to use, and `{own}` fails"))
-            .help(format!(
-                "give `{own}` the same condition, when: {when}\nor say what counts instead, for example {{{{ … | default('none') }}}}"
-            ));
+            .help(condition.map_or_else(|| instead.to_owned(), |condition| format!("give `{own}`{condition}")));
     }
+    names.uses = uses;
+}
+
+fn enter(whole: &Whole<'_>, part: usize, names: &mut Names<'_>, problems: &mut Problems) {
+    names.enter(part);
+    problems.enter(&whole.parts[part].via);
 }
 
 /// Says whether one condition can only hold where another does: it has all parts of it.
@@ -44,19 +55,21 @@ fn follows(own: Option<&str>, other: &str) -> bool {
 }
 
 /// Warns where a step destroys something that nothing can bring back, and nobody is asked.
-fn destructive(steps: &[Outline<'_>], order: &Order, problems: &mut Problems) {
+fn destructive(whole: &Whole<'_>, order: &Order, names: &mut Names<'_>, problems: &mut Problems) {
     // Whether something was set aside before each step, or by it.
-    let mut kept = vec![false; steps.len()];
+    let mut kept = vec![false; names.steps().len()];
     for index in &order.steps {
-        let step = &steps[*index];
+        let step = &names.steps()[*index];
         let before = order.needs.0[*index].iter().any(|need| kept[*need]);
-        kept[*index] = step.kind.is_some_and(|kind| before || !kind.sets_aside.is_empty());
+        let Some(kind) = step.kind else { continue };
+        kept[*index] = before || !kind.sets_aside.is_empty();
         let Some(span) = step.destroys.filter(|_| !kept[*index]) else { continue };
+        enter(whole, step.part, names, problems);
         problems
             .warning(
                 span,
                 "destructive-without-undo",
-                format!("`{}` destroys something, and nothing brings it back", step.id),
+                format!("`{}` destroys something, and nothing brings it back", names.id(*index)),
             )
             .cause("it has no undo, and nothing was set aside before it")
             .help(

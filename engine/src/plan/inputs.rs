@@ -1,20 +1,22 @@
 //! The inputs of a plan: what is declared, what is given, and the values that come of both.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 
 use regex::Regex;
 use requorum_steps::{Site, units};
 use serde_json::{Map, Number, Value};
 
+use super::Source;
 use super::compile::{Mode, Request};
 use super::compiled::{SecretOrigin, SecretSource};
 use super::diagnostic::{Problems, Span, nearest};
+use super::document::IncludeDecl;
 use super::fields::{Fields, list, text};
 use super::keys::{self, Shape};
-use super::template::{Hole, placeholder};
+use super::template::{Hole, hole_in, hole_of, placeholder, placeholders_in};
 use super::validate::sort;
-use super::yaml::{self, Node};
+use super::yaml::{self, Entry, Node};
 
 /// What the operator gives for the inputs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -286,6 +288,146 @@ pub(super) fn values(
         found.values.insert(input.name.to_owned(), value);
     }
     found
+}
+
+/// How many inputs of an included plan are named where one is not known.
+const NAMED: usize = 20;
+
+/// What an include gives for the inputs of the plan that it includes.
+pub(super) struct Passed<'i> {
+    pub include: &'i IncludeDecl<'i>,
+    /// The plan that is included, by its name.
+    pub name: &'i str,
+    /// The rendered `with`.
+    pub with: &'i Map<String, Value>,
+    /// The file that includes it, which relative paths start from.
+    pub from: &'i Source,
+    pub site: Option<&'i Site>,
+    pub home: Option<&'i Path>,
+}
+
+impl Passed<'_> {
+    /// Puts together what is declared and what is given. The problems are where it is included.
+    pub fn values(&self, inputs: &[Input<'_>], problems: &mut Problems) -> Map<String, Value> {
+        let names: Vec<&str> = inputs.iter().map(|input| input.name).collect();
+        let known: HashSet<&str> = names.iter().copied().collect();
+        let more = if names.len() > NAMED { ", …" } else { "" };
+        let known_inputs = format!("its inputs are {}{more}", list(&names[..names.len().min(NAMED)]));
+        for entry in self.include.with.iter().filter(|entry| !known.contains(entry.key.as_str())) {
+            let message = format!("the plan `{}` has no input `{}`", self.name, entry.key);
+            let found = problems.error(entry.key_span, "unknown-input", message);
+            found.help(if names.is_empty() { "it has none" } else { known_inputs.as_str() });
+            found.did_you_mean(&entry.key, names.iter().copied());
+        }
+        let given: HashMap<&str, &Entry> = self.include.with.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+        let value = |input: &Input<'_>| self.input(input, given.get(input.name).copied(), problems);
+        inputs.iter().map(|input| input.name.to_owned()).zip(inputs.iter().map(value)).collect()
+    }
+
+    fn input(&self, input: &Input<'_>, entry: Option<&Entry>, problems: &mut Problems) -> Value {
+        // What is nothing counts as not given: an optional input may be passed on.
+        let given =
+            entry.and_then(|entry| Some((entry, self.with.get(entry.key.as_str()).filter(|value| !value.is_null())?)));
+        match (given, input.default) {
+            (Some((entry, value)), _) => self.fitting(input, value).unwrap_or_else(|cause| {
+                let message = format!("the value for the input `{}` does not fit", input.name);
+                let found = problems.error(entry.node.span, "bad-input", message);
+                found.cause(cause);
+                if input.is_secret() {
+                    let inputs = format!("with: {{ {}: \"{{{{ inputs.NAME }}}}\" }}", input.name);
+                    found.help(format!("pass a secret input on, or one of the site: {inputs}"));
+                }
+                input.ty.hole().value()
+            }),
+            (None, Some(node)) => node.to_json(),
+            (None, None) if !input.required => Value::Null,
+            (None, None) => {
+                let message = format!("the plan `{}` needs a value for its input `{}`", self.name, input.name);
+                let found = problems.error(self.include.of.1, "missing-input", message);
+                found.help(format!("add it to `with`: {}: …", input.name));
+                if !input.help.is_empty() {
+                    found.cause(input.help);
+                }
+                input.ty.hole().value()
+            }
+        }
+    }
+
+    /// Returns a value as the templates of the included plan see it, or says why it does not fit the input.
+    fn fitting(&self, input: &Input<'_>, value: &Value) -> Result<Value, String> {
+        let secrets = placeholders_in(value);
+        if input.is_secret() {
+            // What is not known yet is watched like any secret.
+            return match (secrets.is_empty(), value.as_str()) {
+                (false, Some(_)) => Ok(value.clone()),
+                (true, Some(text)) if hole_of(text).is_some() => {
+                    Ok(placeholder(&format!("inputs.{}", input.name)).into())
+                }
+                (_, _) => Err("it is no secret: what stands in a plan can be read by everybody".to_owned()),
+            };
+        }
+        if let Some(hole) = value.as_str().and_then(hole_of).filter(|_| secrets.is_empty()) {
+            let expected = input.ty.hole();
+            if may_become(hole, expected) {
+                return Ok(expected.value());
+            }
+            return Err(format!("it has to be {}, and this will be {}", expected.word(), hole.word()));
+        }
+        let value = match input.ty {
+            InputType::Host => host_name(value),
+            InputType::Hosts => hosts_names(value),
+            InputType::File | InputType::Directory => match value.as_str() {
+                Some(path) if !hole_in(value) => {
+                    self.from.resolve(path, self.home).to_string_lossy().into_owned().into()
+                }
+                Some(_) | None => value.clone(),
+            },
+            _ => value.clone(),
+        };
+        if let Some(name) = secrets.first() {
+            let holds = matches!(
+                (input.ty, &value),
+                (InputType::String, Value::String(_))
+                    | (InputType::List, Value::Array(_))
+                    | (InputType::Map, Value::Object(_))
+            );
+            let why = || format!("the secret `{name}` is in it, and the input is not of type `secret`");
+            return if holds { Ok(value) } else { Err(why()) };
+        }
+        if hole_in(&value) {
+            let sort = matches!(
+                (input.ty, &value),
+                (InputType::Hosts | InputType::List, Value::Array(_)) | (InputType::Map, Value::Object(_))
+            );
+            let text = value.is_string() && may_become(Hole::Text, input.ty.hole());
+            let whole = if sort || input.ty == InputType::String { value } else { input.ty.hole().value() };
+            return if sort || text { Ok(whole) } else { Err(format!("it has to be {}", input.ty.hole().word())) };
+        }
+        accepts(input, &value, self.site).map(|()| value)
+    }
+}
+
+/// Says whether what is known to become one type may become what another asks for.
+fn may_become(hole: Hole, expected: Hole) -> bool {
+    let fitting: &[Hole] = match expected {
+        Hole::Text => &[Hole::Duration, Hole::Size, Hole::Host],
+        Hole::Duration | Hole::Size => &[Hole::Text],
+        Hole::Host => &[Hole::Text, Hole::Map],
+        Hole::Any | Hole::Integer | Hole::Boolean | Hole::List | Hole::Map => &[],
+    };
+    hole == expected || hole == Hole::Any || fitting.contains(&hole)
+}
+
+/// Returns the name of what may be a host as templates see it.
+fn host_name(value: &Value) -> Value {
+    value.get("name").filter(|name| name.is_string()).unwrap_or(value).clone()
+}
+
+fn hosts_names(value: &Value) -> Value {
+    match value {
+        Value::Array(hosts) => hosts.iter().map(host_name).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => value.clone(),
+    }
 }
 
 fn missing(input: &Input<'_>, option: &str, problems: &mut Problems) {

@@ -10,11 +10,14 @@ pub mod diagnostic;
 pub mod difference;
 mod digest;
 mod document;
+mod expand;
 mod fields;
 mod foresight;
+mod include;
 mod inputs;
 mod keys;
 mod names;
+mod needs;
 mod order;
 mod parts;
 mod scalar;
@@ -29,10 +32,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub use codes::CODES;
-pub use compile::{Compiled, Mode, Request, compile, compile_for, read_site};
+pub use compile::{Compiled, Mode, Refused, Request, compile, compile_for, read_site};
 pub use diagnostic::{Diagnostic, Severity};
 pub use digest::digest;
 pub use inputs::{Given, Kept};
@@ -74,8 +77,38 @@ impl Source {
     }
 }
 
-/// How the compiler reads the files that a plan names: templates, and the files of `--set-file`.
+/// How the compiler reads the files that a plan names: templates, included plans, and the files of `--set-file`.
 pub trait Files {
     /// Returns the text of a file, or why it cannot be read, in words that complete "cannot read PATH: …".
     fn read(&self, path: &Path) -> Result<String, String>;
+
+    /// Returns the text of a plan of the library.
+    fn shipped(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// Returns the names of the plans of the library.
+    fn shipped_names(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns the path that all paths to one file have in common.
+    fn identity(&self, path: &Path) -> PathBuf {
+        plain(path)
+    }
+}
+
+/// Returns a path without `.` and, where it can be told without looking, without `..`.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(plain.components().next_back(), Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            Component::ParentDir | Component::Normal(_) | Component::RootDir | Component::Prefix(_) => plain.push(part),
+        }
+    }
+    plain
 }

@@ -3,7 +3,8 @@
 //! Every text goes through two passes. *Prepare* compiles it, checks each name that it uses, and puts a hole in place of
 //! what only the run can know. *Fill* renders the rest, once for each item.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
 use std::rc::Rc;
 
 use requorum_steps::Kind;
@@ -11,8 +12,8 @@ use serde_json::{Map, Value};
 
 use super::diagnostic::{Place, Problems, Span, nearest};
 use super::document::{Outline, StepDecl};
+use super::expand::{Part, Whole};
 use super::fields::list;
-use super::inputs::Input;
 use super::site::{HOST_KEYS, ReadSite, SITE_KEYS};
 use super::template::{
     BadTemplate, Hole, Paths, Scope, Written, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text,
@@ -136,50 +137,55 @@ pub(super) struct Use {
     pub guarded: bool,
 }
 
-/// All names of a plan.
+/// All names of a plan. One of its parts is entered at a time: what follows is about the names that are seen from there.
 #[derive(Debug)]
 pub(super) struct Names<'a> {
-    inputs: &'a [Input<'a>],
-    values: Map<String, Value>,
-    declared_vars: &'a [Entry],
-    vars: Map<String, Value>,
+    whole: &'a Whole<'a>,
+    /// What is known of the parts, as far as they were added.
+    own: Vec<Own>,
+    /// The part that is entered.
+    at: usize,
     site: Option<&'a ReadSite>,
     steps: Vec<Outline<'a>>,
     by_id: HashMap<Rc<str>, usize>,
-    scope: Scope,
+    /// Further steps with an id that is taken, in their order. That is reported, and a part means its own by it.
+    clashing: HashMap<Rc<str>, Vec<usize>>,
+    /// The inputs of the plan itself that are used.
     pub used_inputs: BTreeSet<String>,
+    /// The vars of the plan itself that are used.
     pub used_vars: BTreeSet<String>,
     pub used_secrets: BTreeSet<String>,
     pub uses: Vec<Use>,
 }
 
+/// What is known of a part and of no other.
+#[derive(Debug)]
+struct Own {
+    values: Map<String, Value>,
+    vars: Map<String, Value>,
+    scope: Scope,
+}
+
 impl<'a> Names<'a> {
-    /// Knows the inputs and the site; vars are added with [`Names::add_var`].
-    pub fn new(
-        inputs: &'a [Input<'a>],
-        values: Map<String, Value>,
-        declared_vars: &'a [Entry],
-        site: Option<&'a ReadSite>,
-        steps: &[Box<StepDecl<'a>>],
-    ) -> Self {
+    /// Knows the site and the steps; parts are added with [`Names::add_part`].
+    pub fn new(whole: &'a Whole<'a>, steps: &[Box<StepDecl<'a>>], site: Option<&'a ReadSite>) -> Self {
         let steps: Vec<Outline<'_>> = steps.iter().map(|step| Outline::of(step)).collect();
         let mut by_id = HashMap::with_capacity(steps.len());
+        let mut clashing: HashMap<Rc<str>, Vec<usize>> = HashMap::new();
         for (index, step) in steps.iter().enumerate().filter(|(_, step)| !step.id.is_empty()) {
-            by_id.entry(Rc::clone(&step.id)).or_insert(index);
-        }
-        let mut scope = Scope::default().inputs(&values).growing_vars();
-        if let Some(site) = site {
-            scope = scope.site(&site.value);
+            match by_id.entry(Rc::clone(&step.id)) {
+                hash_map::Entry::Vacant(free) => drop(free.insert(index)),
+                hash_map::Entry::Occupied(taken) => clashing.entry(taken.key().clone()).or_default().push(index),
+            }
         }
         Self {
-            inputs,
-            values,
-            declared_vars,
-            vars: Map::new(),
+            whole,
+            own: Vec::with_capacity(whole.parts.len()),
+            at: 0,
             site,
             steps,
             by_id,
-            scope,
+            clashing,
             used_inputs: BTreeSet::new(),
             used_vars: BTreeSet::new(),
             used_secrets: BTreeSet::new(),
@@ -187,9 +193,40 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Returns the index of a step.
+    /// Adds the next part with the values of its inputs, and enters it; its vars are added with [`Names::add_var`].
+    pub fn add_part(&mut self, values: Map<String, Value>) {
+        let mut scope = Scope::default().inputs(&values).growing_vars();
+        if let Some(site) = self.site {
+            scope = scope.site(&site.value);
+        }
+        self.at = self.own.len();
+        self.own.push(Own { values, vars: Map::new(), scope });
+    }
+
+    /// Enters a part that was added.
+    pub fn enter(&mut self, part: usize) {
+        self.at = part;
+    }
+
+    /// Returns the part that is entered.
+    pub fn part(&self) -> &'a Part<'a> {
+        &self.whole.parts[self.at]
+    }
+
+    fn own(&self) -> &Own {
+        &self.own[self.at]
+    }
+
+    /// Returns the index of a step that the part calls by an id: one of its own, or of what it includes.
     pub fn step(&self, id: &str) -> Option<usize> {
-        self.by_id.get(id).copied()
+        let prefix = self.part().prefix.as_str();
+        let id = if prefix.is_empty() { Cow::Borrowed(id) } else { format!("{prefix}{id}").into() };
+        let first = self.by_id.get(id.as_ref()).copied().filter(|index| self.is_inside(*index));
+        first.or_else(|| {
+            let others = self.clashing.get(id.as_ref())?;
+            let begin = others.partition_point(|index| *index < self.part().steps.start);
+            others.get(begin).copied().filter(|index| self.is_inside(*index))
+        })
     }
 
     /// Returns what others may know of the steps.
@@ -197,27 +234,50 @@ impl<'a> Names<'a> {
         &self.steps
     }
 
-    /// Returns the id of a step.
+    /// Says whether the part would know a step if there were not what is reported: an include that cannot be opened.
+    pub fn is_missing(&self, id: &str) -> bool {
+        self.whole.is_missing(&format!("{}{id}", self.part().prefix))
+    }
+
+    /// Says whether a step is of the part that is entered, or of what that includes.
+    fn is_inside(&self, step: usize) -> bool {
+        self.at == 0 || self.part().steps.contains(&step)
+    }
+
+    /// Returns what the part calls a step of its own, or of what it includes.
     pub fn id(&self, step: usize) -> &str {
-        &self.steps[step].id
+        let id = &*self.steps[step].id;
+        id.strip_prefix(self.part().prefix.as_str()).unwrap_or(id)
+    }
+
+    /// Returns the ids of the steps that are seen from the part.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let seen = (0..self.steps.len()).filter(|step| !self.steps[*step].id.is_empty() && self.is_inside(*step));
+        seen.map(|step| self.id(step))
     }
 
     /// Returns what templates see before an item is known.
     pub fn scope(&self) -> &Scope {
-        &self.scope
+        &self.own().scope
     }
 
-    /// Returns the inputs and the vars, for the compiled plan.
-    pub fn into_values(self) -> (Map<String, Value>, Map<String, Value>) {
-        (self.values, self.vars)
+    /// Returns the inputs and the vars of each part, for the compiled plan.
+    pub fn into_values(self) -> impl Iterator<Item = (Map<String, Value>, Map<String, Value>)> {
+        self.own.into_iter().map(|own| (own.values, own.vars))
+    }
+
+    /// Renders a value that is known before the run.
+    pub fn value(&mut self, node: &Node, problems: &mut Problems) -> Value {
+        let prepared = self.prepare(node, Here::BEFORE, problems);
+        fill(&prepared.value, node, self.scope(), problems)
     }
 
     /// Renders a var and lets what follows see it.
     pub fn add_var(&mut self, entry: &Entry, problems: &mut Problems) {
-        let prepared = self.prepare(&entry.node, Here::BEFORE, problems);
-        let value = fill(&prepared.value, &entry.node, &self.scope, problems);
-        self.scope.add_var(&entry.key, &value);
-        self.vars.insert(entry.key.to_string(), value);
+        let value = self.value(&entry.node, problems);
+        let own = &mut self.own[self.at];
+        own.scope.add_var(&entry.key, &value);
+        own.vars.insert(entry.key.to_string(), value);
     }
 
     /// Checks every text inside a value, and puts holes where only the run can know.
@@ -371,44 +431,49 @@ impl<'a> Names<'a> {
         sight: &mut Sight,
         problems: &mut Problems,
     ) {
+        let inputs = &self.part().document.inputs;
         match first {
-            Some(name) if !self.values.contains_key(name) => {
+            Some(name) if !self.own().values.contains_key(name) => {
                 // An input whose declaration is wrong has no value; that is reported where it is declared.
-                if !self.inputs.iter().any(|input| input.name == name) {
+                if !inputs.iter().any(|input| input.name == name) {
                     let place = at.name(path, 1, problems);
-                    unknown_name("input", name, self.inputs.iter().map(|input| input.name), place, problems);
+                    unknown_name("input", name, inputs.iter().map(|input| input.name), place, problems);
                 }
                 sight.hole = true;
                 return;
             }
+            // An included plan need not use all that it can be given.
+            Some(_) | None if self.at > 0 => {}
             Some(name) => drop(self.used_inputs.insert(name.to_owned())),
-            None => self.used_inputs.extend(self.inputs.iter().map(|input| input.name.to_owned())),
+            None => self.used_inputs.extend(inputs.iter().map(|input| input.name.to_owned())),
         }
-        see(&self.values, path, sight);
+        see(&self.own().values, path, sight);
     }
 
     fn look_at_var(&mut self, path: &str, first: Option<&str>, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
         match first {
-            Some(name) if !self.vars.contains_key(name) => {
+            Some(name) if !self.own().vars.contains_key(name) => {
                 sight.hole = true;
                 self.unknown_var(path, name, at, problems);
                 return;
             }
+            Some(_) | None if self.at > 0 => {}
             Some(name) => drop(self.used_vars.insert(name.to_owned())),
-            None => self.used_vars.extend(self.vars.keys().cloned()),
+            None => self.used_vars.extend(self.own[0].vars.keys().cloned()),
         }
-        see(&self.vars, path, sight);
+        see(&self.own().vars, path, sight);
     }
 
     fn unknown_var(&self, path: &str, name: &str, at: At<'_>, problems: &mut Problems) {
         let place = at.name(path, 1, problems);
-        if self.declared_vars.iter().any(|entry| entry.key == name) {
+        let declared = self.part().document.vars;
+        if declared.iter().any(|entry| entry.key == name) {
             problems
                 .error(place, "undefined-name", format!("the var `{name}` is not known here"))
                 .cause("vars are rendered in their order, and it comes later")
                 .help("move it further up");
         } else {
-            unknown_name("var", name, self.declared_vars.iter().map(|entry| entry.key.as_str()), place, problems);
+            unknown_name("var", name, declared.iter().map(|entry| entry.key.as_str()), place, problems);
         }
     }
 
@@ -430,15 +495,16 @@ impl<'a> Names<'a> {
         // Ids have no underscores of their own.
         let written = spelled.replace('_', "-");
         let Some(index) = self.step(&written) else {
-            let ids = self.steps.iter().map(|step| &*step.id).filter(|id| !id.is_empty());
-            unknown_name("step", &written, ids, place, problems);
+            if !self.is_missing(&written) {
+                unknown_name("step", &written, self.ids(), place, problems);
+            }
             return;
         };
         if let Some(step) = here.step {
             self.uses.push(Use { step, other: index, place, guarded: at.written.is_guarded() });
         }
         let other = &self.steps[index];
-        let id = &other.id;
+        let id = self.id(index);
         match (parts.next(), parts.next()) {
             (Some("outputs"), Some(name)) if !other.outputs.iter().any(|entry| entry.key == name) => {
                 unknown_output(other, id, name, at.name(path, 3, problems), problems);
@@ -464,8 +530,8 @@ impl<'a> Names<'a> {
     fn hole_at(&self, path: &str) -> Option<Hole> {
         let (root, rest) = path.split_once('.')?;
         let map = match root {
-            "inputs" => &self.values,
-            "vars" => &self.vars,
+            "inputs" => &self.own().values,
+            "vars" => &self.own().vars,
             _ => return None,
         };
         map.get(rest)?.as_str().and_then(hole_of)

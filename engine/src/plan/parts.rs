@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, HashSet};
 use requorum_steps::{Effect, HostName, ItemKey, Kind, Seat, Site, StepId, Type};
 use serde_json::{Map, Value};
 
-use super::compile::Request;
+use super::compile::{Order, Request};
 use super::compiled::{CheckUse, Item, Retry, Step, Subject};
 use super::diagnostic::{Problems, Span};
 use super::document::{CheckDecl, KindUse, Kinds, StepDecl, Steps, checks_in};
+use super::expand::Whole;
 use super::fields::list;
 use super::names::{At, Here, Names, Subjects, fill, malformed};
 use super::template::{Scope, hole_in};
@@ -40,22 +41,43 @@ struct Around<'i> {
 
 impl Compiler<'_, '_> {
     /// Compiles everything, the steps in their order.
-    pub fn parts(&mut self, preflight: &[CheckDecl<'_>], steps: Steps<'_>, order: &[usize]) -> Parts {
+    pub fn parts(&mut self, whole: &Whole<'_>, steps: Steps<'_>, order: &Order) -> Parts {
         let here = Here { live: true, ..Here::BEFORE };
         let around = Around { here, items: &[] };
-        let preflight = preflight.iter().map(|check| self.check(check, around)).collect();
+        let mut preflight = Vec::with_capacity(whole.preflight.len());
+        for (part, check) in &whole.preflight {
+            self.enter(*part);
+            preflight.push(CheckUse { part: self.names.part().key.clone(), ..self.check(check, around) });
+        }
         // Each is freed when it is compiled: of a large plan they take as much memory as what they become.
         let mut decls: Vec<_> = steps.into_iter().map(Some).collect();
-        let mut steps = Vec::with_capacity(order.len());
-        steps.extend(order.iter().filter_map(|index| {
-            let decl = decls[*index].take()?;
-            self.step(*index, &decl)
-        }));
+        let mut steps = Vec::with_capacity(order.steps.len());
+        for index in &order.steps {
+            let Some(decl) = decls[*index].take() else { continue };
+            self.enter(decl.part);
+            let step = self.step(*index, &decl);
+            steps.extend(step.map(|step| Step { needs: self.needs(&order.needs.0[*index]), ..step }));
+        }
         // What is in or behind a cycle has no order, and problems of its own.
         for (index, decl) in decls.into_iter().enumerate() {
-            decl.and_then(|decl| self.step(index, &decl));
+            let Some(decl) = decl else { continue };
+            self.enter(decl.part);
+            self.step(index, &decl);
         }
+        self.enter(0);
         Parts { preflight, steps }
+    }
+
+    fn needs(&self, needs: &[usize]) -> Vec<StepId> {
+        let mut ids = Vec::with_capacity(needs.len());
+        ids.extend(needs.iter().filter_map(|need| StepId::new(&*self.names.steps()[*need].id).ok()));
+        ids
+    }
+
+    /// Goes on in a part of the plan: with its names, and where its problems are.
+    fn enter(&mut self, part: usize) {
+        self.names.enter(part);
+        self.problems.enter(&self.names.part().via);
     }
 
     fn step(&mut self, index: usize, decl: &StepDecl<'_>) -> Option<Step> {
@@ -86,7 +108,7 @@ impl Compiler<'_, '_> {
         Some(Step {
             id,
             title: title.unwrap_or_default(),
-            needs: unique(&decl.needs),
+            needs: Vec::new(),
             when: decl.when.as_ref().map(|(when, _)| when.clone()),
             items,
             fans_out: decl.on.is_some(),
@@ -104,12 +126,9 @@ impl Compiler<'_, '_> {
             undo,
             outputs,
             confirm,
-            place: self.place(decl.span),
+            place: self.problems.place(decl.span),
+            part: self.names.part().key.clone(),
         })
-    }
-
-    fn place(&self, span: Span) -> String {
-        format!("{}:{}", self.problems.name(span.file), span.line)
     }
 
     /// Checks a text that is shown to people, and renders it where all is known.
@@ -195,7 +214,8 @@ impl Compiler<'_, '_> {
             every: decl.every,
             not: decl.not,
             message,
-            place: self.place(decl.span),
+            place: self.problems.place(decl.span),
+            part: None,
         }
     }
 
@@ -314,8 +334,9 @@ impl Compiler<'_, '_> {
         let Some((file, written)) = file.and_then(|entry| Some((entry, entry.node.text()?))) else {
             return Cow::Borrowed(used.args);
         };
-        let path = self.request.plan.resolve(written, self.request.home);
-        let name = self.request.plan.beside(written).display().to_string();
+        let source = self.names.part().source;
+        let path = source.resolve(written, self.request.home);
+        let name = source.beside(written).display().to_string();
         let (span, text) = match self.request.files.read(&path) {
             // What is wrong in the file is shown there.
             Ok(text) => match self.problems.read(&name, &text) {
@@ -531,15 +552,4 @@ fn is_literal(kind: &Kind, entries: &[Entry]) -> bool {
         !matches!(arg.map(|arg| arg.ty), Some(Type::Expression | Type::Checks)) && no_template(&entry.node)
     };
     entries.iter().all(plain)
-}
-
-/// The needs of a step, each once.
-fn unique(needs: &[(&str, Span)]) -> Vec<StepId> {
-    let mut seen = HashSet::new();
-    let mut ids = Vec::with_capacity(needs.len());
-    // Most steps have few needs, and one is always unique.
-    ids.extend(
-        needs.iter().filter(|(id, _)| needs.len() == 1 || seen.insert(*id)).filter_map(|(id, _)| StepId::new(*id).ok()),
-    );
-    ids
 }

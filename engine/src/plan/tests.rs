@@ -3,6 +3,7 @@
 
 mod accepted;
 mod differences;
+mod included;
 mod kinds;
 mod limits;
 mod secrets;
@@ -13,7 +14,7 @@ use std::sync::LazyLock;
 
 use jsonschema::Validator;
 
-use super::compile::{Compiled, Mode, Request, compile};
+use super::compile::{Compiled, Mode, Refused, Request, compile};
 use super::diagnostic::render;
 use super::schema::{
     self,
@@ -24,13 +25,22 @@ use super::{Diagnostic, Files, Given, Source};
 /// The site that most tests use.
 pub const SITE: &str = include_str!("tests/site.yaml");
 
-/// Files by their path, in memory.
+/// Files by their path, and shipped plans by their name, in memory.
 #[derive(Default)]
-pub struct Memory(pub BTreeMap<PathBuf, String>);
+pub struct Memory(pub BTreeMap<PathBuf, String>, pub BTreeMap<String, String>);
 
 impl Files for Memory {
     fn read(&self, path: &Path) -> Result<String, String> {
-        self.0.get(path).cloned().ok_or_else(|| "no such file".to_owned())
+        let known = self.0.get(path).or_else(|| self.0.get(&self.identity(path)));
+        known.cloned().ok_or_else(|| "no such file".to_owned())
+    }
+
+    fn shipped(&self, name: &str) -> Option<String> {
+        self.1.get(name).cloned()
+    }
+
+    fn shipped_names(&self) -> Vec<String> {
+        vec!["etcd/restore-all-members".to_owned(), "etcd/snapshot".to_owned()]
     }
 }
 
@@ -96,6 +106,10 @@ impl Try {
     }
 
     pub fn compile(&self) -> Result<Compiled, Vec<Diagnostic>> {
+        self.compile_whole().map_err(|refused| refused.found)
+    }
+
+    fn compile_whole(&self) -> Result<Compiled, Refused> {
         compile(&Request {
             plan: &self.plan,
             site: self.site.as_ref(),
@@ -130,7 +144,8 @@ impl Try {
     }
 
     pub fn shown(&self, found: &[Diagnostic]) -> String {
-        let sources: Vec<&Source> = std::iter::once(&self.plan).chain(&self.site).collect();
+        let included = self.compile_whole().map_or_else(|refused| refused.included, |compiled| compiled.included);
+        let sources: Vec<&Source> = std::iter::once(&self.plan).chain(&included).chain(&self.site).collect();
         render(found, &sources, false)
     }
 }

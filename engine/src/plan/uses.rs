@@ -2,16 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use requorum_steps::{Type, catalog};
+use requorum_steps::{StepId, Type, catalog};
 use serde_json::Value;
 
-use super::compiled::{CheckUse, Step};
-use super::template::{each_text, paths_of_expression, paths_of_text};
+use super::compiled::{CheckUse, Plan, Step};
+use super::template::{each_text, paths_of_expression, paths_of_text, placeholders_in};
 
-/// Returns the ids of the steps whose outputs or results the templates of a step use.
+/// Returns the ids of the steps whose outputs or results the templates of a step use, as they are written there: those of an
+/// included plan are without its prefix.
 #[must_use]
 pub fn steps_read_by(step: &Step) -> BTreeSet<String> {
     steps_of(&names_in(step))
+}
+
+/// Says whether the templates of a step use the outputs or the result of another.
+#[must_use]
+pub fn reads_step(plan: &Plan, step: &Step, other: &StepId) -> bool {
+    steps_read_by(step).iter().any(|id| plan.id_from(step.part.as_deref(), id) == other.as_str())
 }
 
 /// Returns the ids of the steps whose outputs or results the texts of a value use.
@@ -33,7 +40,36 @@ fn steps_of(names: &BTreeSet<String>) -> BTreeSet<String> {
     names.iter().filter_map(step).collect()
 }
 
-/// Says whether the templates of a step use a value: `inputs.NAME`, `vars.NAME` or `site.secrets.NAME`.
+/// Says whether the templates of a step use a secret, by its own name or by that of a value which holds it.
+#[must_use]
+pub fn reads_secret(plan: &Plan, step: &Step, secret: &str) -> bool {
+    let included = step.part.as_ref().and_then(|part| plan.included.get(part));
+    let (inputs, vars) = included.map_or((&plan.inputs, &plan.vars), |own| (&own.inputs, &own.vars));
+    let holds = |value: &Value| placeholders_in(value).iter().any(|name| name == secret);
+    let holds_secret = |path: &String| {
+        let (root, rest) = path.split_once('.').unwrap_or((path, ""));
+        let values = match root {
+            "inputs" => inputs,
+            "vars" => vars,
+            _ => return false,
+        };
+        match values.get(rest.split('.').next().unwrap_or_default()) {
+            Some(value) => holds(value_at(value, rest)),
+            None => values.values().any(holds),
+        }
+    };
+    // An input of that name is another one in an included plan.
+    (included.is_none() || secret.starts_with("site.")) && reads(step, secret)
+        || names_in(step).iter().any(holds_secret)
+}
+
+/// Returns what is at the end of a path, or at the last of it that exists. The first name on it is that of the value.
+fn value_at<'v>(value: &'v Value, path: &str) -> &'v Value {
+    path.split('.').skip(1).try_fold(value, |value, key| value.get(key).ok_or(value)).unwrap_or_else(|last| last)
+}
+
+/// Says whether the templates of a step use a value: `inputs.NAME`, `vars.NAME` or `site.secrets.NAME`, by the names that are
+/// known in its part of the plan.
 #[must_use]
 pub fn reads(step: &Step, value: &str) -> bool {
     let is_or_holds =

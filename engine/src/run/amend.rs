@@ -32,9 +32,15 @@ pub fn objections(state: &RunState, new: &Plan, differences: &[Difference]) -> V
     for Difference { part, change } in differences {
         let why = match part {
             Part::Plan => about_the_plan(state.plan(), new),
-            Part::Input(name) => used_by(state, &format!("inputs.{name}")),
-            Part::Var(name) => used_by(state, &format!("vars.{name}")),
-            Part::Secret(name) => used_by(state, name),
+            Part::Input(name) => used_by(state, |step| is_read(step, None, &format!("inputs.{name}"))),
+            Part::Var(name) => used_by(state, |step| is_read(step, None, &format!("vars.{name}"))),
+            Part::InputOf { included, name } => {
+                used_by(state, |step| is_read(step, Some(included), &format!("inputs.{name}")))
+            }
+            Part::VarOf { included, name } => {
+                used_by(state, |step| is_read(step, Some(included), &format!("vars.{name}")))
+            }
+            Part::Secret(name) => used_by(state, |step| uses::reads_secret(state.plan(), step, name)),
             // It was evaluated when the run began, and is not evaluated again.
             Part::Preflight => None,
             Part::Step(id) => about_a_step(state, id, change),
@@ -53,9 +59,13 @@ fn about_the_plan(old: &Plan, new: &Plan) -> Option<String> {
     becomes.then(|| "a run that was not begun as one may not come to take the cluster back in time".to_owned())
 }
 
-fn used_by(state: &RunState, name: &str) -> Option<String> {
-    let users: Vec<String> =
-        begun(state).filter(|step| uses::reads(step, name)).map(|step| word(state, step)).collect();
+/// Says whether a step reads a value of the plan itself, or of an included one.
+fn is_read(step: &Step, part: Option<&String>, value: &str) -> bool {
+    step.part.as_ref() == part && uses::reads(step, value)
+}
+
+fn used_by(state: &RunState, uses: impl Fn(&Step) -> bool) -> Option<String> {
+    let users: Vec<String> = begun(state).filter(|step| uses(step)).map(|step| word(state, step)).collect();
     (!users.is_empty()).then(|| format!("it is used by what has begun: {}", users.join(", ")))
 }
 
@@ -79,7 +89,13 @@ fn under_what_ran(state: &RunState, new: &Plan, differences: &[Difference]) -> V
     }
     let differing = differences.iter().filter(|difference| match &difference.part {
         Part::Step(id) => under.contains(id) && !begun(state).any(|step| step.id == *id),
-        Part::Plan | Part::Input(_) | Part::Var(_) | Part::Secret(_) | Part::Preflight => false,
+        Part::Plan
+        | Part::Input(_)
+        | Part::Var(_)
+        | Part::InputOf { .. }
+        | Part::VarOf { .. }
+        | Part::Secret(_)
+        | Part::Preflight => false,
     });
     let why = "a step that has run would rest on it";
     differing.map(|difference| Objection { part: difference.part.clone(), why: why.to_owned() }).collect()

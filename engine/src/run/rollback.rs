@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::ItemId;
 use super::state::RunState;
-use crate::plan::compiled::{CheckUse, FORMAT, Item, Plan, Retry, Step};
+use crate::plan::compiled::{ALONE, CheckUse, Item, Plan, Retry, Step};
 use crate::plan::{digest, template};
 
 /// What is done about one item.
@@ -118,7 +118,7 @@ fn plan(from: &Plan, run: &RunId, acts: &HashMap<&StepId, Vec<Act<'_>>>) -> Plan
         .flat_map(|item| item.args.as_deref().map(template::placeholders_in).unwrap_or_default())
         .collect();
     let mut plan = Plan {
-        format: FORMAT,
+        format: ALONE,
         name: format!("rollback of {}", from.name),
         title: format!("Takes run {run} back"),
         description: format!("Derived from what run {run} did, in reverse order."),
@@ -130,6 +130,7 @@ fn plan(from: &Plan, run: &RunId, acts: &HashMap<&StepId, Vec<Act<'_>>>) -> Plan
         secrets: from.secrets.iter().filter(|source| named.contains(&source.name)).cloned().collect(),
         preflight: Vec::new(),
         steps,
+        included: BTreeMap::new(),
     };
     plan.digest = digest(&plan);
     plan
@@ -195,6 +196,8 @@ impl<'a> Undos<'a> {
             outputs: BTreeMap::new(),
             confirm: None,
             place: of.place.clone(),
+            // Its arguments are literal, whatever plan the step came from.
+            part: None,
         }
     }
 
@@ -241,5 +244,6 @@ fn verify(kind: &str, args: &Value, place: &str) -> Vec<CheckUse> {
         not: false,
         message: None,
         place: place.to_owned(),
+        part: None,
     }]
 }

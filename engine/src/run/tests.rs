@@ -43,6 +43,7 @@ pub fn step(id: &str, needs: &[&str], items: usize) -> Step {
         outputs: BTreeMap::new(),
         confirm: None,
         place: "plan.yaml:1".to_owned(),
+        part: None,
     }
 }
 
@@ -55,7 +56,7 @@ fn item(n: usize, of: usize) -> Item {
 
 pub fn plan(steps: Vec<Step>) -> Arc<Plan> {
     Arc::new(Plan {
-        format: crate::plan::compiled::FORMAT,
+        format: crate::plan::compiled::ALONE,
         name: "test".to_owned(),
         title: String::new(),
         description: String::new(),
@@ -67,6 +68,7 @@ pub fn plan(steps: Vec<Step>) -> Arc<Plan> {
         secrets: Vec::new(),
         preflight: Vec::new(),
         steps,
+        included: BTreeMap::new(),
     })
 }
 

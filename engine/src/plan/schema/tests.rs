@@ -65,7 +65,7 @@ fn refusals(plan: &str, site: Option<&str>, mode: Mode) -> Vec<Diagnostic> {
         mode,
         kinds: catalog::all(),
     };
-    let mut found = compile(&request).map_or_else(|found| found, |compiled| compiled.warnings);
+    let mut found = compile(&request).map_or_else(|refused| refused.found, |compiled| compiled.warnings);
     found.retain(|found| found.severity == Severity::Error);
     found
 }

@@ -85,7 +85,7 @@ fn shown(text: &str, span: Span, is_tab: bool) -> (Span, &str) {
         (line, text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last())
         && span.line > 0
     {
-        return (place(span.file, before + 1, last.trim_end().chars().count() + 1, 1), last);
+        return (place(span.file, before + 1, last.trim_end().chars().count() + 1, 0), last);
     }
     (span, line.unwrap_or_default())
 }
