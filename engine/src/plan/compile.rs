@@ -22,7 +22,7 @@ use super::{Diagnostic, Files, Given, Source, digest, foresight};
 /// Says how much has to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// What is not given is unknown but has its type; [`Step::items`] is `None` where it cannot be known.
+    /// What is not given is unknown but has its type; [`items`](super::compiled::Step::items) is `None` where it cannot be known.
     Check,
     /// A site and every required input have to be there.
     Run,

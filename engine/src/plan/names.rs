@@ -3,112 +3,23 @@
 //! Every text goes through two passes. *Prepare* compiles it, checks each name that it uses, and puts a hole in place of
 //! what only the run can know. *Fill* renders the rest, once for each item.
 
+mod at;
+mod look;
+
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, hash_map};
+use std::collections::{BTreeSet, HashMap, hash_map};
 use std::rc::Rc;
 
-use requorum_steps::Kind;
 use serde_json::{Map, Value};
 
-use super::diagnostic::{Place, Problems, Span, nearest};
+use super::diagnostic::{Place, Problems, Span};
 use super::document::{Outline, StepDecl};
 use super::expand::{Part, Whole};
-use super::fields::list;
-use super::site::{HOST_KEYS, ReadSite, SITE_KEYS};
-use super::template::{
-    BadTemplate, Hole, Paths, Scope, Written, bare_path, hole_in, hole_of, paths_of_expression, paths_of_text,
-    placeholders_in, render, without_bare_paths,
-};
+use super::site::ReadSite;
+use super::template::{BadTemplate, Hole, Scope, bare_path, hole_in, paths_of_expression, paths_of_text, render};
 use super::yaml::{Entry, Node, Tree};
-
-/// The fields of `run` in templates.
-const RUN_KEYS: [&str; 3] = ["id", "started", "mark"];
-
-/// What the items of a step are about, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Subjects {
-    /// The step does not fan out.
-    None,
-    /// `host` is there.
-    Hosts,
-    /// `item` is there.
-    Values,
-    /// One of them will be there.
-    Unknown,
-}
-
-/// Where a template stands, and so what it may use.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Here {
-    /// The step that it belongs to.
-    pub step: Option<usize>,
-    pub subjects: Subjects,
-    /// Whether it is rendered only during the run, so that `run` and other steps are there.
-    pub live: bool,
-    /// The kind whose `result` is there.
-    pub result: Option<&'static Kind>,
-    /// Where a secret would be shown, if it stood here.
-    pub shown_in: Option<&'static str>,
-}
-
-impl Here {
-    /// Where vars and other values stand that are known before the run.
-    pub const BEFORE: Self = Self { step: None, subjects: Subjects::None, live: false, result: None, shown_in: None };
-
-    /// The same place, where a secret would be shown.
-    pub fn shown_in(self, what: &'static str) -> Self {
-        Self { shown_in: Some(what), ..self }
-    }
-}
-
-/// A text that uses names, with its place.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct At<'t> {
-    span: Span,
-    written: Written<'t>,
-}
-
-impl<'t> At<'t> {
-    /// A template.
-    pub fn text(span: Span, text: &'t str) -> Self {
-        Self { span, written: Written { text, is_bare: false } }
-    }
-
-    /// A bare expression.
-    pub fn expression(span: Span, text: &'t str) -> Self {
-        Self { span, written: Written { text, is_bare: true } }
-    }
-
-    /// The place of one of the names of a path, counted from 0.
-    fn name(self, path: &str, name: usize, problems: &Problems) -> Place {
-        let found = if problems.is_full() { None } else { self.written.find(path, name) };
-        self.part(found)
-    }
-
-    /// The place of a path.
-    pub fn path(self, path: &str, problems: &Problems) -> Place {
-        let found = if problems.is_full() { None } else { self.written.find_whole(path) };
-        self.part(found)
-    }
-
-    fn part(self, range: Option<std::ops::Range<usize>>) -> Place {
-        match range {
-            Some(range) => Place::part(self.span, self.written.text, range),
-            None => self.span.into(),
-        }
-    }
-}
-
-/// One of the names of a path, counted from 0: in `inputs.member` the `member` is the name 1.
-#[derive(Debug, Clone, Copy)]
-struct NameOf<'t>(At<'t>, &'t str, usize);
-
-impl NameOf<'_> {
-    /// Where it stands. To look for it takes a while, so it is done only for what is reported.
-    fn place(self, problems: &Problems) -> Place {
-        self.0.name(self.1, self.2, problems)
-    }
-}
+pub(super) use at::{At, Here, Subjects};
+use look::secret_shown;
 
 /// A value that went through the first pass.
 #[derive(Debug)]
@@ -116,15 +27,6 @@ pub(super) struct Prepared {
     pub value: Value,
     /// Whether it depends on the item.
     pub per_item: bool,
-}
-
-/// What one text says about the names that it uses.
-#[derive(Debug, Default)]
-struct Sight {
-    hole: bool,
-    per_item: bool,
-    /// The secrets in it, each with the path that leads to it.
-    secrets: BTreeMap<String, String>,
 }
 
 /// A step that uses another, which has to be its ancestor.
@@ -349,231 +251,6 @@ impl<'a> Names<'a> {
         }
         (problems.count() == before).then_some(Known { known: !sight.hole, per_item: sight.per_item })
     }
-
-    fn check_secrets(&mut self, secrets: &BTreeMap<String, String>, here: Here, at: At<'_>, problems: &mut Problems) {
-        let Some((name, path)) = secrets.first_key_value() else { return };
-        self.used_secrets.extend(secrets.keys().cloned());
-        if let Some(what) = here.shown_in {
-            secret_shown(name, what, at.path(path, problems), problems);
-            return;
-        }
-        let changed = match without_bare_paths(at.written.text) {
-            Ok(rest) => match paths_of_text(&rest) {
-                Ok(paths) => self.look(&paths, here, at, &mut Problems::unread()).secrets,
-                Err(_) => BTreeMap::new(),
-            },
-            Err(error) => {
-                malformed(&error, at, problems);
-                return;
-            }
-        };
-        if let Some((name, path)) = changed.first_key_value() {
-            let place = at.path(path, problems);
-            problems
-                .error(place, "secret-changed", format!("the secret `{name}` goes through an expression"))
-                .cause("its value is not known while templates are rendered, so nothing can be computed from it")
-                .help(format!("use it as it is: \"{{{{ {path} }}}}\""));
-        }
-    }
-
-    /// Checks each name, and says what is known of them together.
-    fn look(&mut self, paths: &Paths, here: Here, at: At<'_>, problems: &mut Problems) -> Sight {
-        let mut sight = Sight::default();
-        for path in paths {
-            let mut parts = path.split('.');
-            let root = parts.next().unwrap_or_default();
-            let first = parts.next();
-            match root {
-                "inputs" => self.look_at_input(path, first, at, &mut sight, problems),
-                "vars" => self.look_at_var(path, first, at, &mut sight, problems),
-                "site" => self.look_at_site(path, first, at, &mut sight, problems),
-                "host" | "item" => look_at_item(path, here, at, &mut sight, problems),
-                "run" if here.live => {
-                    sight.hole = true;
-                    known_key("run", first, &RUN_KEYS, NameOf(at, path, 1), problems);
-                }
-                "steps" if here.live && here.step.is_some() => {
-                    sight.hole = true;
-                    self.look_at_step(path, here, at, problems);
-                }
-                "result" if here.result.is_some() => {
-                    sight.hole = true;
-                    known_result("result", first, here.result, NameOf(at, path, 1), problems);
-                }
-                _ => undefined_root(root, here, at.name(path, 0, problems), problems),
-            }
-        }
-        self.look_at_roles(at, problems);
-        sight
-    }
-
-    /// Warns of a role that is probably misspelt. A role that no host has is no mistake by itself.
-    fn look_at_roles(&self, at: At<'_>, problems: &mut Problems) {
-        let Some(site) = self.site else { return };
-        for (role, range) in at.written.roles() {
-            let roles = || site.site.hosts.values().flat_map(|host| host.roles.iter().map(String::as_str));
-            if roles().any(|known| known == role) {
-                continue;
-            }
-            if let Some(near) = nearest(role, roles()) {
-                problems
-                    .warning(at.part(Some(range)), "unknown-role", format!("no host of the site has the role `{role}`"))
-                    .help(format!("did you mean `{near}`?"));
-            }
-        }
-    }
-
-    fn look_at_input(
-        &mut self,
-        path: &str,
-        first: Option<&str>,
-        at: At<'_>,
-        sight: &mut Sight,
-        problems: &mut Problems,
-    ) {
-        let inputs = &self.part().document.inputs;
-        match first {
-            Some(name) if !self.own().values.contains_key(name) => {
-                // An input whose declaration is wrong has no value; that is reported where it is declared.
-                if !inputs.iter().any(|input| input.name == name) {
-                    let place = at.name(path, 1, problems);
-                    unknown_name("input", name, inputs.iter().map(|input| input.name), place, problems);
-                }
-                sight.hole = true;
-                return;
-            }
-            // An included plan need not use all that it can be given.
-            Some(_) | None if self.at > 0 => {}
-            Some(name) => drop(self.used_inputs.insert(name.to_owned())),
-            None => self.used_inputs.extend(inputs.iter().map(|input| input.name.to_owned())),
-        }
-        see(&self.own().values, path, sight);
-    }
-
-    fn look_at_var(&mut self, path: &str, first: Option<&str>, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
-        match first {
-            Some(name) if !self.own().vars.contains_key(name) => {
-                sight.hole = true;
-                self.unknown_var(path, name, at, problems);
-                return;
-            }
-            Some(_) | None if self.at > 0 => {}
-            Some(name) => drop(self.used_vars.insert(name.to_owned())),
-            None => self.used_vars.extend(self.own[0].vars.keys().cloned()),
-        }
-        see(&self.own().vars, path, sight);
-    }
-
-    fn unknown_var(&self, path: &str, name: &str, at: At<'_>, problems: &mut Problems) {
-        let place = at.name(path, 1, problems);
-        let declared = self.part().document.vars;
-        if declared.iter().any(|entry| entry.key == name) {
-            problems
-                .error(place, "undefined-name", format!("the var `{name}` is not known here"))
-                .cause("vars are rendered in their order, and it comes later")
-                .help("move it further up");
-        } else {
-            unknown_name("var", name, declared.iter().map(|entry| entry.key.as_str()), place, problems);
-        }
-    }
-
-    fn look_at_site(&self, path: &str, first: Option<&str>, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
-        known_key("site", first, &SITE_KEYS, NameOf(at, path, 1), problems);
-        let Some(site) = self.site else {
-            sight.hole = true;
-            return;
-        };
-        if let (true, Value::Object(map)) = (first.is_none_or(|first| first == "secrets"), &site.value) {
-            see(map, path, sight);
-        }
-    }
-
-    fn look_at_step(&mut self, path: &str, here: Here, at: At<'_>, problems: &mut Problems) {
-        let mut parts = path.split('.').skip(1);
-        let Some(spelled) = parts.next() else { return };
-        let place = at.name(path, 1, problems);
-        // Ids have no underscores of their own.
-        let written = spelled.replace('_', "-");
-        let Some(index) = self.step(&written) else {
-            if !self.is_missing(&written) {
-                unknown_name("step", &written, self.ids(), place, problems);
-            }
-            return;
-        };
-        if let Some(step) = here.step {
-            self.uses.push(Use { step, other: index, place, guarded: at.written.is_guarded() });
-        }
-        let other = &self.steps[index];
-        let id = self.id(index);
-        match (parts.next(), parts.next()) {
-            (Some("outputs"), Some(name)) if !other.outputs.iter().any(|entry| entry.key == name) => {
-                unknown_output(other, id, name, at.name(path, 3, problems), problems);
-            }
-            (Some("result"), Some(field)) if other.fans_out => {
-                let place = at.name(path, 3, problems);
-                problems
-                    .error(place, "result-is-a-list", format!("the result of `{id}` is a list, which has no `{field}`"))
-                    .cause("the step fans out, and each item has its own result")
-                    .help(format!("for example `steps.{id}.result | map(attribute='{field}') | list`"));
-            }
-            (Some("result"), field) => {
-                known_result(&format!("steps.{id}.result"), field, other.kind, NameOf(at, path, 3), problems);
-            }
-            (Some("outputs") | None, _) => {}
-            (Some(key), _) => {
-                known_key(&format!("steps.{id}"), Some(key), &["outputs", "result"], NameOf(at, path, 2), problems);
-            }
-        }
-    }
-
-    /// The type of the hole that a path leads into.
-    fn hole_at(&self, path: &str) -> Option<Hole> {
-        let (root, rest) = path.split_once('.')?;
-        let map = match root {
-            "inputs" => &self.own().values,
-            "vars" => &self.own().vars,
-            _ => return None,
-        };
-        map.get(rest)?.as_str().and_then(hole_of)
-    }
-}
-
-fn unknown_output(step: &Outline<'_>, id: &str, name: &str, place: Place, problems: &mut Problems) {
-    let names: Vec<&str> = step.outputs.iter().map(|entry| entry.key.as_str()).collect();
-    let found = problems.error(place, "unknown-output", format!("the step `{id}` has no output `{name}`"));
-    match nearest(name, names.iter().copied()) {
-        Some(near) => found.help(format!("did you mean `{near}`?")),
-        None if names.is_empty() => found.help(format!("give `{id}` an `outputs: {{ {name}: … }}`")),
-        None => found.help(format!("it has {}", list(&names))),
-    };
-}
-
-fn look_at_item(path: &str, here: Here, at: At<'_>, sight: &mut Sight, problems: &mut Problems) {
-    let mut parts = path.split('.');
-    let (root, first) = (parts.next().unwrap_or_default(), parts.next());
-    match (here.subjects, root) {
-        (Subjects::Hosts, "host") | (Subjects::Values, "item") => sight.per_item = true,
-        (Subjects::Unknown, _) => sight.hole = true,
-        (Subjects::None, _) => {
-            let place = at.name(path, 0, problems);
-            problems
-                .error(place, "undefined-name", format!("`{root}` is not defined here"))
-                .help("only a step with `on` has it");
-            return;
-        }
-        (Subjects::Hosts | Subjects::Values, _) => {
-            let (is, other) = if root == "item" { ("hosts", "host") } else { ("values", "item") };
-            let place = at.name(path, 0, problems);
-            problems
-                .error(place, "undefined-name", format!("`{root}` is not defined here"))
-                .cause(format!("the elements of `on` are {is}"))
-                .help(format!("write `{other}`"));
-            return;
-        }
-    }
-    if root == "host" {
-        known_key("host", first, &HOST_KEYS, NameOf(at, path, 1), problems);
-    }
 }
 
 /// What is known of a bare expression.
@@ -581,29 +258,6 @@ fn look_at_item(path: &str, here: Here, at: At<'_>, sight: &mut Sight, problems:
 pub(super) struct Known {
     pub known: bool,
     pub per_item: bool,
-}
-
-/// Adds what the value at the end of a path says: whether it is known, and which secrets are in it.
-fn see(map: &Map<String, Value>, path: &str, sight: &mut Sight) {
-    let mut parts = path.split('.').skip(1);
-    let Some(mut value) = parts.next().and_then(|name| map.get(name)) else {
-        for value in map.values() {
-            see_value(value, path, sight);
-        }
-        return;
-    };
-    for part in parts {
-        match value.get(part) {
-            Some(inner) => value = inner,
-            None => break,
-        }
-    }
-    see_value(value, path, sight);
-}
-
-fn see_value(value: &Value, path: &str, sight: &mut Sight) {
-    sight.hole |= hole_in(value);
-    sight.secrets.extend(placeholders_in(value).into_iter().map(|name| (name, path.to_owned())));
 }
 
 /// Renders what was prepared, text by text, so that a problem has its place. What cannot be rendered becomes a hole.
@@ -641,69 +295,4 @@ pub(super) fn malformed(error: &BadTemplate, at: At<'_>, problems: &mut Problems
     if let Some(help) = &error.help {
         found.help(help);
     }
-}
-
-fn secret_shown(name: &str, what: &str, place: Place, problems: &mut Problems) {
-    problems
-        .error(place, "secret-shown", format!("the secret `{name}` would be shown in {what}"))
-        .help("a secret may only go to an argument that keeps it, such as `stdin` of a command or `content` of a file");
-}
-
-fn unknown_name<'n>(
-    what: &str,
-    name: &str,
-    names: impl Iterator<Item = &'n str>,
-    place: Place,
-    problems: &mut Problems,
-) {
-    let names: Vec<&str> = names.collect();
-    let found = problems.error(place, "undefined-name", format!("the plan has no {what} `{name}`"));
-    if names.is_empty() {
-        found.help(format!("it has no {what}s at all"));
-    } else if names.len() <= 12 {
-        found.help(format!("it has {}", list(&names)));
-    }
-    found.did_you_mean(name, names);
-}
-
-fn known_key(what: &str, key: Option<&str>, known: &[&str], name: NameOf<'_>, problems: &mut Problems) {
-    let Some(key) = key.filter(|key| !known.contains(key)) else { return };
-    problems
-        .error(name.place(problems), "undefined-name", format!("`{what}` has no `{key}`"))
-        .help(format!("it has {}", list(known)))
-        .did_you_mean(key, known.iter().copied());
-}
-
-fn known_result(
-    what: &str,
-    field: Option<&str>,
-    kind: Option<&'static Kind>,
-    name: NameOf<'_>,
-    problems: &mut Problems,
-) {
-    let fields: Vec<&str> = kind.map(|kind| kind.result.iter().map(|field| field.name).collect()).unwrap_or_default();
-    if !fields.is_empty() {
-        known_key(what, field, &fields, name, problems);
-    }
-}
-
-fn undefined_root(root: &str, here: Here, place: Place, problems: &mut Problems) {
-    let found = problems.error(place, "undefined-name", format!("`{root}` is not defined here"));
-    match root {
-        "steps" | "run" => found.cause("this is rendered before the run begins"),
-        "result" => found.help("only `outputs` and `undo` of a step see its result"),
-        _ => {
-            let mut roots = vec!["inputs", "vars", "site"];
-            if here.live {
-                roots.push("run");
-            }
-            if here.step.is_some() {
-                roots.push("steps");
-            }
-            if here.subjects != Subjects::None {
-                roots.extend(["host", "item"]);
-            }
-            found.help(format!("there are {}", list(&roots))).did_you_mean(root, roots)
-        }
-    };
 }
