@@ -18,6 +18,7 @@ preflight:
     message: "refused for {{ vars.twice }}"
 steps:
   - id: make
+    title: Make {{ inputs.word }}
     command.run: { run: "echo make {{ inputs.word }} >>ran; echo of-{{ inputs.word }}" }
     undo: { command.run: { run: "echo back {{ vars.twice }} >>ran" } }
     outputs: { said: "{{ result.stdout }}" }
@@ -163,6 +164,14 @@ fn problems_of_an_included_file_are_shown_with_its_lines() {
     std::os::unix::fs::symlink(&desk.plan, desk.laptop.path("parts/link.yaml")).unwrap();
     desk.inner(&format!("{INNER}  - {{ include: link.yaml, as: round }}\n"));
     desk.laptop.expect(3, &["check", &desk.plan]).says("include-cycle");
+}
+
+#[test]
+fn a_drawing_shows_an_included_step_with_the_inputs_of_its_part() {
+    let desk = desk();
+    let drawn = desk.laptop.expect(0, &["graph", &desk.plan]);
+    drawn.prints("Make one");
+    drawn.prints("Make two");
 }
 
 #[test]

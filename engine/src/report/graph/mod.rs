@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use self::text::Look;
 use self::words::{clean, shorten, wrap};
-use crate::plan::compiled::{Item, Plan, Step, Subject};
+use crate::plan::compiled::{Included, Item, Plan, Step, Subject};
 use crate::plan::{ReadSite, Scope, template};
 use crate::run::rollback::ends_the_way_back;
 
@@ -68,25 +68,26 @@ impl<'a> Drawing<'a> {
     /// Gathers what is drawn. Without a site, hosts may be left open.
     #[must_use]
     pub fn new(plan: &'a Plan, site: Option<&'a ReadSite>) -> Self {
-        let scope = Scope::default().inputs(&plan.inputs).vars(&plan.vars);
-        let scope = match site {
-            Some(site) => scope.site(&site.value),
-            None => scope,
-        };
+        let common = site.map_or_else(Scope::default, |site| Scope::default().site(&site.value));
+        let own = common.clone().inputs(&plan.inputs).vars(&plan.vars);
+        let of_part =
+            |(part, of): (&'a String, &Included)| (part.as_str(), common.clone().inputs(&of.inputs).vars(&of.vars));
+        let included: HashMap<&str, Scope> = plan.included.iter().map(of_part).collect();
         let by_id: HashMap<&StepId, usize> = plan.steps.iter().enumerate().map(|(at, step)| (&step.id, at)).collect();
         let mut nodes: Vec<Node<'a>> = Vec::with_capacity(plan.steps.len());
         for step in &plan.steps {
+            let scope = step.part.as_deref().and_then(|part| included.get(part)).unwrap_or(&own);
             let needs: Vec<usize> = step.needs.iter().filter_map(|need| by_id.get(need).copied()).collect();
             let level = needs.iter().filter_map(|need| nodes.get(*need)).map(|need| need.level + 1).max().unwrap_or(0);
             let asked = step.confirm.as_deref().or_else(|| gate_of(step));
             nodes.push(Node {
                 step,
-                title: told(&step.title, step, &scope),
+                title: told(&step.title, step, scope),
                 needs,
                 level,
                 place: place(step, site),
                 turns: turns(step),
-                asks: asked.map(|text| told(text, step, &scope)),
+                asks: asked.map(|text| told(text, step, scope)),
                 condition: step.when.as_deref().map(clean),
                 no_return: false,
             });
