@@ -155,7 +155,8 @@ impl<'w> LocalCapsules<'w> {
         let prepared = tokio::task::spawn_blocking(move || prepare(&place, text, args, &stdin)).await;
         prepared.map_err(|error| Fault::failed("the capsule could not be prepared").seen(error.to_string()))??;
         crossing(|| format!("capsule before launch {}", directory.file_name().unwrap_or_default().display()));
-        loop {
+        // One that was killed while it waited may have got the order and never read it: then another gets it, once.
+        for _ in 0..2 {
             let mut supervisor = self.supervisors.order(directory).await.map_err(|error| {
                 let program = self.settings.supervisor.display();
                 Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
@@ -166,13 +167,11 @@ impl<'w> LocalCapsules<'w> {
                     return Ok(());
                 }
             }
-            // One that was killed while it waited may have got the order and never read it.
-            if !supervisor.had_waited()
-                || state(directory).map_err(|error| unreadable(&error))? != CapsuleState::NotStarted
-            {
-                return Ok(());
+            if state(directory).map_err(|error| unreadable(&error))? != CapsuleState::NotStarted {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Takes secrets out of what an attempt has kept of its output.

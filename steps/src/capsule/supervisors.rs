@@ -33,7 +33,6 @@ pub(crate) struct AtWork {
     supervisor: Supervisor,
     /// Whether it has said that it can take another order.
     free: bool,
-    had_waited: bool,
     waiting: Arc<Waiting>,
 }
 
@@ -45,18 +44,18 @@ impl Supervisors {
 
     /// Orders an attempt, by its directory.
     pub(crate) async fn order(&self, attempt: &Path) -> io::Result<AtWork> {
-        let (supervisor, had_waited) = loop {
-            let Some(waiting) = self.waiting.take() else { break (self.start()?.order(attempt).await?, false) };
+        let supervisor = loop {
+            let Some(waiting) = self.waiting.take() else { break self.start()?.order(attempt).await? };
             // One that was killed while it waited takes no order.
             if let Ok(ordered) = waiting.order(attempt).await {
-                break (ordered, true);
+                break ordered;
             }
         };
         if self.waiting.is_empty() {
             // If it cannot be started, the next order says so.
             self.start().ok().into_iter().for_each(|next| self.waiting.put(next));
         }
-        Ok(AtWork { supervisor, free: false, had_waited, waiting: self.waiting.clone() })
+        Ok(AtWork { supervisor, free: false, waiting: self.waiting.clone() })
     }
 
     /// Lets those that wait end.
@@ -109,11 +108,6 @@ impl AtWork {
         let read = self.supervisor.stdout.read(&mut words).await?;
         self.free |= words[..read].contains(&0);
         Ok(read > 0)
-    }
-
-    /// Says whether it was not started for this order.
-    pub(crate) fn had_waited(&self) -> bool {
-        self.had_waited
     }
 
     /// Has it wait for its next order as soon as it can take one, unless it ends instead.

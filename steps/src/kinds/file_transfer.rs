@@ -192,6 +192,15 @@ impl Fetch {
         json!({ "path": self.path, "to": self.to, "sha256": content.sha256, "size": content.size, "aside": aside })
     }
 
+    /// Finds the second name of the file that was there before, by which an earlier attempt has set it aside.
+    fn set_aside_from(&self, before: &Value) -> Option<PathBuf> {
+        let old: Inode = serde_json::from_value::<Option<Inode>>(before.clone()).ok()??;
+        let stem = format!("{}.requorum-", self.to.file_name()?.display());
+        let names = std::fs::read_dir(self.directory()).ok()?.filter_map(|entry| Some(entry.ok()?.file_name()));
+        let mut paths = names.filter(|name| name.to_string_lossy().starts_with(&stem));
+        paths.find_map(|name| Some(self.to.with_file_name(name)).filter(|path| inode(path) == Some(old)))
+    }
+
     async fn local(&self) -> Result<Option<String>, Fault> {
         if self.to.symlink_metadata().is_err() { Ok(None) } else { file_put::local_sha256(&self.to).await.map(Some) }
     }
@@ -207,13 +216,17 @@ impl Action for Fetch {
         Preview::of(format!("fetch {} to {}", self.path, self.to.display()))
     }
 
-    async fn probe(&self, reader: &Reader<'_>, _: &Value) -> Result<Probe, Fault> {
+    async fn before(&self, _: &Reader<'_>) -> Result<Value, Fault> {
+        Ok(json!(inode(&self.to)))
+    }
+
+    async fn probe(&self, reader: &Reader<'_>, before: &Value) -> Result<Probe, Fault> {
         let Some(here) = self.local().await? else {
             return Ok(Probe::No { evidence: format!("nothing is at {}", self.to.display()) });
         };
         let there = Content::take(reader, &self.path).await?;
         if there.sha256 == here {
-            let result = self.result(&there, None);
+            let result = self.result(&there, self.set_aside_from(before).as_deref());
             return Ok(Probe::Yes { result, evidence: format!("both have SHA-256 {here}") });
         }
         Ok(Probe::No { evidence: format!("{} has SHA-256 {here}; {}", self.to.display(), there.shown(&self.path)) })
@@ -270,8 +283,14 @@ fn set_aside(file: &Path, name: &Path) -> std::io::Result<()> {
 }
 
 fn is_same(one: &Path, other: &Path) -> bool {
-    let inode = |path: &Path| path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()));
     inode(one).is_some_and(|found| Some(found) == inode(other))
+}
+
+/// The device and the inode of a file, which all its names have in common.
+type Inode = (u64, u64);
+
+fn inode(path: &Path) -> Option<Inode> {
+    path.symlink_metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 pub(super) struct Relay {
