@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
-    // A local attempt is supervised by a process of its own. It is not a command for people, and must start fast.
+    // Local attempts are supervised by processes beside the engine. This is not a command for people, and must start fast.
     if let (Some(first), None) = (args.next(), args.next())
         && first == "capsule-supervise"
     {

@@ -196,6 +196,24 @@ async fn an_order_that_a_killed_supervisor_has_not_read_goes_to_another() {
 }
 
 #[tokio::test]
+async fn a_supervisor_that_cannot_record_the_start_says_why() {
+    let engine = Engine::new();
+    fs::create_dir_all(engine.capsule().join("start")).unwrap();
+    let fault = engine.run(script("echo ran")).await.unwrap_err();
+    assert!(format!("{fault:?}").contains("irectory"), "{fault:?}");
+    assert_eq!(engine.state().await, CapsuleState::NotStarted);
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_behind_is_buried_while_it_runs() {
+    let engine = Engine::new();
+    let dead = "ps -o stat= --ppid $PPID | grep -c '^Z'";
+    let text =
+        format!("for i in 1 2 3 4 5; do (sleep 0.01 &); done; sleep 0.5; until [ $({dead}) = 0 ]; do sleep 0.1; done");
+    engine.run(script(text)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_supervisor_whose_command_left_a_process_behind_takes_no_other_attempt() {
     let engine = Engine::new();
     let world = engine.world();

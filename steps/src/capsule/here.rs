@@ -162,7 +162,7 @@ impl<'w> LocalCapsules<'w> {
                 Fault::refused(format!("the supervisor {program} could not be started")).seen(error.to_string())
             })?;
             while supervisor.goes_on().await.map_err(|error| unreadable(&error))? {
-                if ended(directory).is_some() {
+                if ended(directory).is_some() || supervisor.is_free() {
                     supervisor.done();
                     return Ok(());
                 }

@@ -26,8 +26,9 @@
 //! started must launch *that* attempt again, not a next one: a launch under way somewhere would else run beside it.
 //!
 //! # On this machine
-//! The same files, made by [`supervise`] in a directory of the run's own: each attempt has a supervisor, a process and session
-//! of its own, as the wrapper is on a host. There is no fence; the engine locks the cluster. What is synced, and why:
+//! The same files, made by [`supervise`] in a directory of the run's own: each attempt is followed by a
+//! supervisor, a process with a session of its own, as the wrapper is on a host. A supervisor takes one attempt after the other,
+//! the next only when nothing of the last is left in its session. There is no fence; the engine locks the cluster. What is synced, and why:
 //!
 //! - before the command begins, `start`, its name, and the name of the directory: after a crash of the machine they tell that
 //!   it may have begun. What the supervisor only reads is not synced: the command and the input are written anew if `start`

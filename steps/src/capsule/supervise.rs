@@ -12,8 +12,9 @@ use std::io::{self, BufRead, Read, Write};
 use std::mem;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -161,10 +162,23 @@ fn obey(directory: &Path, order: &Order) -> io::Result<i32> {
         let pipe = pipe.ok_or_else(|| io::Error::other("the command has no pipe for its output"))?;
         streams.push(Reading::of(pipe, directory.join(stream.name()))?);
     }
-    let status = status_number(child.wait()?);
+    let status = status_number(wait_for(&child)?);
     let deadline = Instant::now() + DRAIN;
     streams.into_iter().try_for_each(|stream| stream.finish(deadline))?;
     Ok(status)
+}
+
+/// Waits for the end of a child. Buries meanwhile what it leaves behind: a command of hours may start many.
+fn wait_for(child: &Child) -> io::Result<ExitStatus> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid.as_raw_pid().cast_unsigned() == child.id() => {
+                return Ok(ExitStatus::from_raw(status.as_raw()));
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// A stream that a thread reads to its end.

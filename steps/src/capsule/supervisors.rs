@@ -18,7 +18,10 @@ pub(crate) struct Supervisors {
     waiting: Arc<Waiting>,
 }
 
-/// Those that wait for an order. There are never more than were at work at once, and one.
+/// How many wait at most: each is a process and has two files open.
+const MOST: usize = 16;
+
+/// Those that wait for an order.
 #[derive(Default)]
 struct Waiting(Mutex<Vec<Supervisor>>);
 
@@ -79,8 +82,12 @@ impl Waiting {
         self.all().pop()
     }
 
+    /// Keeps one that is free, or lets it end if there are enough.
     fn put(&self, supervisor: Supervisor) {
-        self.all().push(supervisor);
+        let mut all = self.all();
+        if all.len() < MOST {
+            all.push(supervisor);
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -108,6 +115,11 @@ impl AtWork {
         let read = self.supervisor.stdout.read(&mut words).await?;
         self.free |= words[..read].contains(&0);
         Ok(read > 0)
+    }
+
+    /// Says whether it could take another order, so that nothing more comes of this one.
+    pub(crate) fn is_free(&self) -> bool {
+        self.free
     }
 
     /// Has it wait for its next order as soon as it can take one, unless it ends instead.
