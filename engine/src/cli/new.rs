@@ -79,7 +79,10 @@ fn plan(file: &Path, platform: Option<&str>) -> String {
     let mut text = PLAN.to_owned();
     if !is_dash(file) {
         // The commands in the comments can be pasted.
-        text = aligned(&text.replace(&format!("{NAME}.yaml"), &shown(file)).replace(NAME, &name(file)));
+        // Each part between is without the file, so that the name is not looked for in its path.
+        let own = name(file);
+        let named: Vec<String> = text.split(&format!("{NAME}.yaml")).map(|part| part.replace(NAME, &own)).collect();
+        text = aligned(&named.join(&shown(file)));
     }
     match platform {
         Some(platform) => text.replacen("platforms: [any]", &format!("platforms: [{platform}]"), 1),

@@ -320,12 +320,20 @@ fn ancestors(whole: &Whole<'_>, order: &Order, names: &mut Names<'_>, problems: 
         let (own, other) = (names.id(used.step), names.id(used.other));
         if used.step == used.other {
             problems
-                .error(used.place.clone(), "not-an-ancestor", format!("`{own}` uses its own result before it has one"))
+                .error(
+                    used.place(problems),
+                    "not-an-ancestor",
+                    format!("`{own}` uses its own result before it has one"),
+                )
                 .cause("a step sees only what comes before it on the way of its needs")
                 .help("in `outputs` and `undo` its own result is `result`");
         } else {
             problems
-                .error(used.place.clone(), "not-an-ancestor", format!("`{own}` uses `{other}`, which it does not need"))
+                .error(
+                    used.place(problems),
+                    "not-an-ancestor",
+                    format!("`{own}` uses `{other}`, which it does not need"),
+                )
                 .cause("a step sees only what comes before it on the way of its needs")
                 .help(format!("add `{other}` to the `needs` of `{own}`"));
         }

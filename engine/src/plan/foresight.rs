@@ -31,7 +31,7 @@ fn skipped(whole: &Whole<'_>, names: &mut Names<'_>, problems: &mut Problems) {
         enter(whole, own.part, names, problems);
         let (own, other) = (names.id(used.step), names.id(used.other));
         problems
-            .warning(used.place.clone(), "may-be-skipped", format!("`{own}` uses `{other}`, which may be skipped"))
+            .warning(used.place(problems), "may-be-skipped", format!("`{own}` uses `{other}`, which may be skipped"))
             .cause(format!("where it is skipped there is nothing to use, and `{own}` fails"))
             .help(condition.map_or_else(|| instead.to_owned(), |condition| format!("give `{own}`{condition}")));
     }

@@ -34,9 +34,21 @@ pub(super) struct Prepared {
 pub(super) struct Use {
     pub step: usize,
     pub other: usize,
-    pub place: Place,
+    span: Span,
+    /// The text that it uses it in, and the path.
+    text: Rc<str>,
+    is_bare: bool,
+    path: Box<str>,
     /// Whether the text has a way out where the other step was skipped.
     pub guarded: bool,
+}
+
+impl Use {
+    /// Where it stands in the text. To look for it takes a while, so it is done only for what is reported.
+    pub fn place(&self, problems: &Problems) -> Place {
+        let at = if self.is_bare { At::expression(self.span, &self.text) } else { At::text(self.span, &self.text) };
+        at.name(&self.path, 1, problems)
+    }
 }
 
 /// All names of a plan. One of its parts is entered at a time: what follows is about the names that are seen from there.
@@ -48,6 +60,8 @@ pub(super) struct Names<'a> {
     /// The part that is entered.
     at: usize,
     site: Option<&'a ReadSite>,
+    /// What all parts see.
+    common: Scope,
     steps: Vec<Outline<'a>>,
     by_id: HashMap<Rc<str>, usize>,
     /// Further steps with an id that is taken, in their order. That is reported, and a part means its own by it.
@@ -85,6 +99,7 @@ impl<'a> Names<'a> {
             own: Vec::with_capacity(whole.parts.len()),
             at: 0,
             site,
+            common: site.map_or_else(Scope::default, |site| Scope::default().site(&site.value)),
             steps,
             by_id,
             clashing,
@@ -97,10 +112,7 @@ impl<'a> Names<'a> {
 
     /// Adds the next part with the values of its inputs, and enters it; its vars are added with [`Names::add_var`].
     pub fn add_part(&mut self, values: Map<String, Value>) {
-        let mut scope = Scope::default().inputs(&values).growing_vars();
-        if let Some(site) = self.site {
-            scope = scope.site(&site.value);
-        }
+        let scope = self.common.clone().inputs(&values).growing_vars();
         self.at = self.own.len();
         self.own.push(Own { values, vars: Map::new(), scope });
     }

@@ -98,13 +98,13 @@ impl<'w, 'a> Wiring<'w, 'a> {
     fn part(&mut self, number: usize, includes: &[usize], names: &Names<'_>, problems: &mut Problems) {
         let includes: Vec<&'w Part<'a>> = includes.iter().map(|include| &self.whole.parts[*include]).collect();
         let prefixes: Prefixes<'w> = includes.iter().filter_map(|part| self.prefixed(part)).collect();
+        self.ambiguous(number, &prefixes, names, problems);
         for index in self.whole.parts[number].steps.clone() {
             let step = &self.steps[index];
             if step.part != number {
                 continue;
             }
             let needing = Needing { what: "the step", id: step.id.as_ref().map(|_| names.id(index)) };
-            self.ambiguous(index, &needing, &prefixes, problems);
             let needs = self.found(&step.needs, &needing, &prefixes, names, problems);
             self.needs[index].reserve_exact(needs.len());
             for (need, span) in needs {
@@ -215,13 +215,21 @@ impl<'w, 'a> Wiring<'w, 'a> {
         self.more <= MAX_NEEDS
     }
 
-    /// Reports a step whose id is the prefix of an include as well: `needs` could mean either.
-    fn ambiguous(&self, index: usize, step: &Needing<'_>, prefixes: &Prefixes<'_>, problems: &mut Problems) {
-        let Some((id, include)) = step.id.and_then(|id| Some((id, prefixes.get(id)?))) else { return };
-        let there = problems.place(include.place);
-        problems
-            .error(self.steps[index].span, "duplicate-id", format!("`{id}` is a step and a prefix"))
-            .cause(format!("it is the prefix of an include in {there}"))
-            .help("give one of them another name");
+    /// Reports steps whose ids are prefixes of includes as well: `needs` could mean either. A step may come from another include.
+    fn ambiguous(&self, part: usize, prefixes: &Prefixes<'_>, names: &Names<'_>, problems: &mut Problems) {
+        let both = prefixes.iter().filter_map(|(id, include)| Some((id, include, names.step(id)?)));
+        for (id, include, step) in both {
+            let step = &self.steps[step];
+            let (at, other, what) = if step.part == part {
+                (step.span, include.place, "the prefix of an include")
+            } else {
+                (include.place, step.span, "a step")
+            };
+            let cause = format!("it is {what} in {}", problems.place(other));
+            problems
+                .error(at, "duplicate-id", format!("`{id}` is a step and a prefix"))
+                .cause(cause)
+                .help("give one of them another name");
+        }
     }
 }

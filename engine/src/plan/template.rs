@@ -404,6 +404,7 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
         Form::Plain => Ok(Paths::new()),
         Form::Expression(expression) => paths_of_expression(expression).map_err(|bad| bad.inside(text, expression)),
         Form::Template => {
+            spelling::strange_signs(text, false)?;
             let spelled = spelling::template(text);
             let compiled = LANGUAGE.template_from_str(&spelled);
             let compiled = compiled.map_err(|error| wording::explain(&error, text, false))?;
@@ -415,9 +416,15 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
 
 /// Compiles a bare expression without running it, and returns the names that it uses.
 pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate> {
+    spelling::strange_signs(expression, true)?;
     let spelled = spelling::expression(expression);
     let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned());
     let compiled = compiled.map_err(|error| wording::explain(&error, expression, true))?;
+    if spelled.contains(['"', '\'']) {
+        // What minijinja leaves out behind a text in quotes is missed where it has to be closed.
+        let closed = LANGUAGE.compile_expression_owned(format!("({spelled}\n)"));
+        closed.map_err(|_| BadTemplate::new(Sort::Syntax, "the end of the expression cannot be read"))?;
+    }
     spelling::unknown_words(&spelled, true)?;
     Ok(own_names(&spelled, true, compiled.undeclared_variables(true)))
 }

@@ -1,6 +1,7 @@
 //! What a template uses of the names of a plan: each is looked up, and what is wrong with it is reported at its place.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use requorum_steps::Kind;
 use serde_json::{Map, Value};
@@ -61,6 +62,7 @@ impl Names<'_> {
     /// Checks each name, and says what is known of them together.
     pub(super) fn look(&mut self, paths: &Paths, here: Here, at: At<'_>, problems: &mut Problems) -> Sight {
         let mut sight = Sight::default();
+        let (mut text, before) = (None, self.uses.len());
         for path in paths {
             let mut parts = path.split('.');
             let root = parts.next().unwrap_or_default();
@@ -76,7 +78,7 @@ impl Names<'_> {
                 }
                 "steps" if here.live && here.step.is_some() => {
                     sight.hole = true;
-                    self.look_at_step(path, here, at, problems);
+                    self.look_at_step(path, here, at, &mut text, problems);
                 }
                 "result" if here.result.is_some() => {
                     sight.hole = true;
@@ -84,6 +86,9 @@ impl Names<'_> {
                 }
                 _ => undefined_root(root, here, at.name(path, 0, problems), problems),
             }
+        }
+        if self.uses.len() > before && at.written.is_guarded() {
+            self.uses[before..].iter_mut().for_each(|used| used.guarded = true);
         }
         self.look_at_roles(at, problems);
         sight
@@ -170,20 +175,28 @@ impl Names<'_> {
         }
     }
 
-    fn look_at_step(&mut self, path: &str, here: Here, at: At<'_>, problems: &mut Problems) {
+    fn look_at_step(
+        &mut self,
+        path: &str,
+        here: Here,
+        at: At<'_>,
+        text: &mut Option<Rc<str>>,
+        problems: &mut Problems,
+    ) {
         let mut parts = path.split('.').skip(1);
         let Some(spelled) = parts.next() else { return };
-        let place = at.name(path, 1, problems);
         // Ids have no underscores of their own.
         let written = spelled.replace('_', "-");
         let Some(index) = self.step(&written) else {
             if !self.is_missing(&written) {
-                unknown_name("step", &written, self.ids(), place, problems);
+                unknown_name("step", &written, self.ids(), at.name(path, 1, problems), problems);
             }
             return;
         };
         if let Some(step) = here.step {
-            self.uses.push(Use { step, other: index, place, guarded: at.written.is_guarded() });
+            let text = Rc::clone(text.get_or_insert_with(|| at.written.text.into()));
+            let (span, is_bare, path) = (at.span, at.written.is_bare, path.into());
+            self.uses.push(Use { step, other: index, span, text, is_bare, path, guarded: false });
         }
         let other = &self.steps[index];
         let id = self.id(index);
@@ -294,7 +307,7 @@ fn unknown_name<'n>(
     place: Place,
     problems: &mut Problems,
 ) {
-    let names: Vec<&str> = names.collect();
+    let names: Vec<&str> = if problems.is_full() { Vec::new() } else { names.collect() };
     let found = problems.error(place, "undefined-name", format!("the plan has no {what} `{name}`"));
     if names.is_empty() {
         found.help(format!("it has no {what}s at all"));

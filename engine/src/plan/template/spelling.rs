@@ -271,6 +271,64 @@ pub(super) fn without_bare_paths(text: &str) -> Result<String, BadTemplate> {
     Ok(out)
 }
 
+/// Refuses signs that mean nothing in an expression. minijinja does so too, but not behind a text in quotes: there it takes the
+/// expression for ended, and leaves out what follows.
+pub(super) fn strange_signs(text: &str, is_expression: bool) -> Result<(), BadTemplate> {
+    if is_expression {
+        return strange_sign(text).map_or(Ok(()), |(at, sign)| Err(strange(at, sign)));
+    }
+    let parts = parts(text);
+    if parts.iter().any(|part| matches!(part, Part::Statement(inside) if first_word(inside) == "raw")) {
+        return Ok(());
+    }
+    let mut at = 0;
+    for part in parts {
+        let (Part::Outside(inside) | Part::Output(inside) | Part::Statement(inside)) = part;
+        if !matches!(part, Part::Outside(_))
+            && let Some((found, sign)) = strange_sign(inside)
+        {
+            return Err(strange(at + found, sign));
+        }
+        at += inside.len();
+    }
+    Ok(())
+}
+
+fn strange_sign(expression: &str) -> Option<(usize, &str)> {
+    let bytes = expression.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            quote @ (b'"' | b'\'') => at = end_of_string(bytes, at, quote),
+            b'!' if bytes.get(at + 1) == Some(&b'=') => at += 1,
+            b'|' if bytes.get(at + 1) != Some(&b'|') => {}
+            sign @ (b'&' | b'|' | b'!' | b'?' | b';' | b'$' | b'@' | b'#' | b'\\' | b'^' | b'`') => {
+                let length = if bytes.get(at + 1) == Some(&sign) { 2 } else { 1 };
+                return expression.get(at..at + length).map(|sign| (at, sign));
+            }
+            byte if !byte.is_ascii() => {
+                let length = expression.get(at..)?.chars().next()?.len_utf8();
+                return expression.get(at..at + length).map(|sign| (at, sign));
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+fn strange(at: usize, sign: &str) -> BadTemplate {
+    let bad = BadTemplate::new(Sort::Syntax, format!("`{sign}` means nothing in an expression"));
+    let bad = match sign {
+        "&&" | "&" => bad.help("write `and`"),
+        "||" => bad.help("write `or`"),
+        "!" | "!!" => bad.help("write `not`"),
+        "?" | "??" => bad.help("write `A if CONDITION else B`"),
+        _ => bad,
+    };
+    bad.at(at..at + sign.len())
+}
+
 /// Refuses filters and tests that do not exist; minijinja looks for them only when it comes to them.
 pub(super) fn unknown_words(text: &str, is_expression: bool) -> Result<(), BadTemplate> {
     let tokens = tokens(text, is_expression);
