@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::Desk;
+use super::{Desk, SITE};
 use crate::support::{Outcome, files_with};
 
 const SECRET: &str = "hunter2-Zq9x";
@@ -57,6 +57,33 @@ fn a_secret_may_come_from_the_environment_but_not_from_the_command_line() {
     desk.laptop.spawn(command).wait().expect(5);
     assert!(desk.file("digest").starts_with(&hex::encode(Sha256::digest(SECRET))));
     assert_eq!(files_with(&desk.laptop.path(""), SECRET), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn a_run_whose_secret_cannot_be_had_is_not_made() {
+    let desk = Desk::with("inputs: { password: { type: secret } }\n", STEPS);
+    let site = format!("{SITE}secrets: {{ key: {{ env: REQUORUM_TEST_UNSET }} }}\n");
+    let from_site = desk.laptop.write("from-site.yaml", &site);
+    let steps = "  - id: use\n    command.run: { run: cat, stdin: '{{ site.secrets.key }}' }\n";
+    let uses_site = desk.laptop.write("uses-site.yaml", &format!("requorum: 1\nname: try\nsteps:\n{steps}"));
+    let long = desk.laptop.write("long", &"x".repeat(65_537));
+    std::fs::write(desk.laptop.path("binary"), [b'x', 0xff, 0xfe]).unwrap();
+    let (binary, directory) = (desk.laptop.path("binary"), desk.laptop.path(""));
+    for (path, why) in [
+        ("/nope", "the file /nope: there is no such file"),
+        (directory.to_str().unwrap(), "it is a directory"),
+        (&long, "it has more than 65536 bytes"),
+        (binary.to_str().unwrap(), "it is not UTF-8 text"),
+    ] {
+        desk.run(4, &["--set-file", &format!("password={path}")]).says(why);
+    }
+    let outcome = desk.laptop.expect(4, &["run", &uses_site, "-i", &from_site, "--yes"]);
+    outcome.says("the environment variable REQUORUM_TEST_UNSET: it is not set");
+
+    assert!(desk.laptop.runs().is_empty());
+    // The next run finds the cluster free.
+    let file = desk.laptop.write("password", SECRET);
+    desk.run(5, &["--set-file", &format!("password={file}")]);
 }
 
 #[test]

@@ -49,6 +49,8 @@ pub struct Execution {
     pub beginning: Beginning,
     /// Its plan and its site, with the change of either that `how` is to record.
     pub kept: Kept,
+    /// The values of its secrets.
+    pub secrets: Secrets,
     /// How it is carried out.
     pub how: How,
 }
@@ -78,6 +80,13 @@ pub fn execute(global: &Global, home: &Home, execution: Execution) -> Result<(),
     outcome
 }
 
+/// Fetches the secrets of a run. A run is made only after this: one that cannot have them would be left behind unfinished,
+/// and keep every other from its cluster.
+pub(super) fn secrets(kept: &Kept) -> Result<Secrets, CommandError> {
+    Secrets::fetch(&kept.secrets())
+        .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))
+}
+
 /// Makes the runtime of a command.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_multi_thread()
@@ -88,15 +97,13 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
 }
 
 async fn carry_out(global: &Global, home: &Home, execution: Execution) -> Result<(), CommandError> {
-    let Execution { store, records, beginning, kept, how } = execution;
+    let Execution { store, records, beginning, kept, secrets, how } = execution;
     // Only a preflight that held lets a run go on: one that was cut off before, or between a preflight that did not hold and
     // its end, evaluates it now.
     let fresh = !records.iter().any(|record| match &record.event {
         Event::Preflight { findings } => findings.iter().all(|finding| finding.holds),
         _ => false,
     });
-    let secrets = Secrets::fetch(&kept.secrets())
-        .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))?;
     let plan = Arc::clone(&kept.plan);
     let items = plan.steps.iter().map(|step| step.items.as_ref().map_or(0, Vec::len)).sum();
     let veil = Veil::new(&secrets, Given::new());

@@ -8,7 +8,7 @@ use requorum_steps::RunId;
 
 use super::change::Change;
 use super::error::{CommandError, Exit};
-use super::execute::{Execution, How, execute};
+use super::execute::{Execution, How, execute, secrets};
 use super::home::Home;
 use super::kept::Kept;
 use super::options::{Global, Inputs, Pace, operator, quote};
@@ -77,6 +77,7 @@ impl Resume {
         let beginning = beginning.as_ref().clone();
         let mut kept = Kept::read(&records, |digest| store.get_blob(digest))?;
         let change = self.change(global, store.as_ref(), &records, &mut kept)?;
+        let secrets = secrets(&kept)?;
         let how = How {
             parallel: self.parallel.map_or(beginning.parallel, usize::from),
             pace: self.pace,
@@ -85,7 +86,7 @@ impl Resume {
             change,
             retry_failed: self.retry_failed,
         };
-        let outcome = execute(global, &home, Execution { store, records, beginning, kept, how });
+        let outcome = execute(global, &home, Execution { store, records, beginning, kept, secrets, how });
         drop(lock);
         outcome
     }

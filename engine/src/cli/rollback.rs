@@ -129,8 +129,9 @@ impl Rollback {
         // What was confirmed when it began need not be confirmed again.
         let original = Original::open(home, begun.clone())?;
         let Original { store, records, beginning, kept, .. } = original;
+        let secrets = execute::secrets(&kept)?;
         let how = self.how(beginning.parallel);
-        execute(global, home, Execution { store, records, beginning, kept, how })
+        execute(global, home, Execution { store, records, beginning, kept, secrets, how })
     }
 
     fn how(&self, parallel: usize) -> How {
@@ -151,12 +152,13 @@ impl Rollback {
             output::line(format_args!("run {id} has changed nothing that would have to be taken back"))?;
             return Ok(());
         }
+        let kept = Kept::new(way.plan, site);
+        let secrets = execute::secrets(&kept)?;
         original.give_up(home, format!("rolled back by {new}"))?;
         let start = Start { parallel: usize::from(self.parallel), revert: true, rolls_back: Some(id) };
         let how = self.how(start.parallel);
-        let (store, beginning, record) = begin(home, &new, &way.plan, &site, start)?;
-        let kept = Kept::new(way.plan, site);
-        execute(global, home, Execution { store, records: vec![record], beginning, kept, how })
+        let (store, beginning, record) = begin(home, &new, &kept.plan, &kept.site, start)?;
+        execute(global, home, Execution { store, records: vec![record], beginning, kept, secrets, how })
     }
 
     /// Finds the way back, shows it and has it confirmed. `None`: it was only to be shown.

@@ -12,7 +12,7 @@ use requorum_steps::{Danger, RunId};
 
 use super::confirm::Confirm;
 use super::error::{CommandError, Exit};
-use super::execute::{Execution, How, execute};
+use super::execute::{Execution, How, execute, secrets};
 use super::home::{Home, hand_over};
 use super::kept::Kept;
 use super::load;
@@ -85,7 +85,9 @@ impl Run {
         refuse_a_second_run(&home, &cluster, global, &Wanted::Plan(&plan, &self.plan))?;
         let parallel = usize::from(self.parallel);
         let start = Start { parallel, revert: self.revert, rolls_back: None };
-        let (store, beginning, record) = begin(&home, &id, &plan, &site, start)?;
+        let kept = Kept::new(plan, site);
+        let secrets = secrets(&kept)?;
+        let (store, beginning, record) = begin(&home, &id, &kept.plan, &kept.site, start)?;
         let how = How {
             parallel,
             pace: self.pace,
@@ -94,8 +96,8 @@ impl Run {
             change: None,
             retry_failed: false,
         };
-        let kept = Kept::new(plan, site);
-        let outcome = execute(global, &home, Execution { store, records: vec![record], beginning, kept, how });
+        let execution = Execution { store, records: vec![record], beginning, kept, secrets, how };
+        let outcome = execute(global, &home, execution);
         drop(lock);
         outcome
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use requorum_steps::redact::Given;
 use requorum_steps::{Fault, FaultKind, HostName, RunId};
 
-use super::error::{CommandError, Exit, chain};
-use super::execute::{fenced, holder, lower, stopped, world};
+use super::error::{CommandError, Exit};
+use super::execute::{fenced, holder, lower, secrets, stopped, world};
 use super::home::{self, Home};
 use super::options::{Global, operator};
 use super::prepare;
@@ -44,7 +44,7 @@ pub(super) async fn settle(global: &Global, home: &Home, original: &mut Original
     let state = original.journal()?.state().clone();
     let in_doubt = state.items().any(|(_, item)| matches!(item.phase, Phase::Started | Phase::InDoubt { .. }));
     let unclear = deeds(&original.records).values().any(|deed| matches!(deed.outcome, Outcome::Perhaps(_)));
-    let secrets = if unclear || in_doubt { secrets(original)? } else { Secrets::default() };
+    let secrets = if unclear || in_doubt { secrets(&original.kept)? } else { Secrets::default() };
     let (id, kept) = (&original.id, &original.kept);
     let world = world(home, id, kept.site.site.clone())?.with_redactor(Arc::clone(secrets.redactor()));
     let is_over = |other: &RunId| home.glance(other).is_ok_and(|glance| glance.ending().is_some_and(Ending::is_final));
@@ -87,11 +87,6 @@ pub(super) async fn settle(global: &Global, home: &Home, original: &mut Original
             .hint(format!("then go back with  {} rollback {}", calls.program, original.id)));
     }
     Ok(Seen { context, state, deeds: deeds(&original.records) })
-}
-
-fn secrets(original: &Original) -> Result<Secrets, CommandError> {
-    Secrets::fetch(&original.kept.secrets())
-        .map_err(|error| CommandError::new(Exit::Precondition, chain(&error)).hint("nothing was changed"))
 }
 
 /// Takes the run up, only to find out what became of what is in doubt.

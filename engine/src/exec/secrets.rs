@@ -1,6 +1,9 @@
 //! The values of secrets, in memory only: fetched from where the plan says, put into arguments just before an act.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -40,16 +43,10 @@ impl Secrets {
         for source in sources {
             let (origin, value) = match &source.origin {
                 SecretOrigin::Env(name) => (format!("the environment variable {name}"), from_environment(name)),
-                SecretOrigin::File(path) => {
-                    (format!("the file {path}"), std::fs::read_to_string(path).map_err(|error| error.to_string()))
-                }
+                SecretOrigin::File(path) => (format!("the file {path}"), from_file(path)),
                 SecretOrigin::Command(text) => (format!("the command `{text}`"), from_command(text, &values)),
             };
-            let value = value.and_then(|value| match value.len() {
-                0..=LONGEST => Ok(value),
-                length => Err(format!("it has {length} bytes, and a secret has at most {LONGEST}")),
-            });
-            let value = value.map_err(|why| SecretError { name: source.name.clone(), origin, why })?;
+            let value = value.and_then(text).map_err(|why| SecretError { name: source.name.clone(), origin, why })?;
             let value = value.strip_suffix('\n').map_or(value.clone(), str::to_owned);
             values.insert(source.name.clone(), value);
         }
@@ -92,19 +89,39 @@ fn redactor_of(values: &BTreeMap<String, String>) -> Redactor {
     Redactor::new(values.iter().map(|(name, value)| Secret { name: name.clone(), value: value.clone() }))
 }
 
-fn from_environment(name: &str) -> Result<String, String> {
-    std::env::var(name).map_err(|error| match error {
-        std::env::VarError::NotPresent => "it is not set".to_owned(),
-        // The error itself would show the value.
-        std::env::VarError::NotUnicode(_) => "its value is not UTF-8".to_owned(),
+/// Takes what was fetched for a secret, if it can be one.
+fn text(value: Vec<u8>) -> Result<String, String> {
+    if value.len() > LONGEST {
+        return Err(format!("it has more than {LONGEST} bytes, and a secret has at most that many"));
+    }
+    // The error itself would show the value.
+    String::from_utf8(value).map_err(|_| "it is not UTF-8 text".to_owned())
+}
+
+fn from_environment(name: &str) -> Result<Vec<u8>, String> {
+    std::env::var_os(name).map(OsString::into_encoded_bytes).ok_or_else(|| "it is not set".to_owned())
+}
+
+fn from_file(path: &str) -> Result<Vec<u8>, String> {
+    let read = || {
+        let mut value = Vec::new();
+        // Some files have no end.
+        File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut value)?;
+        Ok(value)
+    };
+    read().map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "you may not read it".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory".to_owned(),
+        _ => error.to_string(),
     })
 }
 
-fn from_command(text: &str, known: &BTreeMap<String, String>) -> Result<String, String> {
+fn from_command(text: &str, known: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
     let output =
         Command::new("sh").args(["-c", text]).stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     if output.status.success() {
-        return String::from_utf8(output.stdout).map_err(|_| "its output is not UTF-8".to_owned());
+        return Ok(output.stdout);
     }
     // What it printed before it failed may be the value, and its complaint may repeat it.
     let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -161,8 +178,12 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_too_long_is_refused() {
-        let error = from(SecretOrigin::Command("yes | head -c 65537".to_owned())).err().unwrap();
-        assert!(error.why.contains("65537 bytes"), "{error}");
+        for origin in
+            [SecretOrigin::Command("yes | head -c 65537".to_owned()), SecretOrigin::File("/dev/zero".to_owned())]
+        {
+            let error = from(origin).err().unwrap();
+            assert!(error.why.contains("more than 65536 bytes"), "{error}");
+        }
     }
 
     #[test]
