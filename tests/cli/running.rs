@@ -1,6 +1,6 @@
 //! How a run goes: order, fan-out, outputs, conditions, retries, failures, budget.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Desk;
 
@@ -242,4 +242,30 @@ fn whoever_looks_at_runs_is_never_in_the_way_of_a_run() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(codes, [0; 30]);
     });
+}
+
+#[test]
+fn what_a_skipped_step_gives_can_be_asked_for() {
+    let desk = Desk::steps(
+        r#"  - id: m
+    when: run.id == 'other'
+    command.run: { run: "echo here" }
+    outputs: { said: "{{ result.stdout }}" }
+  - id: told
+    needs: [m]
+    set.values:
+      none: "{{ steps.m.result is none }}"
+      field: "{{ steps.m.result.stdout is defined }}"
+      output: "{{ steps.m.outputs.said is defined }}"
+      instead: "{{ steps.m.result.stdout | default('nothing') }} {{ steps.m.outputs.said | default('nothing') }}"
+  - id: guarded
+    needs: [m]
+    when: steps.m.result is not none
+    command.run: { run: "echo guarded >>ran" }
+"#,
+    );
+    desk.run(0, &[]);
+    let told = &desk.laptop.newest().events("acted", "told")[0]["result"];
+    assert_eq!(*told, json!({ "none": true, "field": false, "output": false, "instead": "nothing nothing" }));
+    assert_eq!(desk.file("ran"), "");
 }

@@ -26,14 +26,19 @@ fn skipped(whole: &Whole<'_>, names: &mut Names<'_>, problems: &mut Problems) {
         if same && follows(own.when.as_deref(), when) || !told.insert((used.step, used.other)) {
             continue;
         }
-        let instead = "say what counts instead, for example {{ … | default('none') }}";
+        let whole_result = if other.fans_out {
+            ""
+        } else {
+            "\n`result` itself is none then, and so defined: ask whether `result is not none`"
+        };
+        let instead = format!("say what counts instead, for example {{{{ … | default('none') }}}}{whole_result}");
         let condition = same.then(|| format!(" the same condition, when: {when}\nor {instead}"));
         enter(whole, own.part, names, problems);
         let (own, other) = (names.id(used.step), names.id(used.other));
         problems
             .warning(used.place(problems), "may-be-skipped", format!("`{own}` uses `{other}`, which may be skipped"))
             .cause(format!("where it is skipped there is nothing to use, and `{own}` fails"))
-            .help(condition.map_or_else(|| instead.to_owned(), |condition| format!("give `{own}`{condition}")));
+            .help(condition.map_or(instead, |condition| format!("give `{own}`{condition}")));
     }
     names.uses = uses;
 }

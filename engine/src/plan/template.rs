@@ -479,11 +479,18 @@ impl Written<'_> {
         }
     }
 
-    /// Says whether it has a way out where a value is not there: a default, a test, a condition.
+    /// Says whether it has a way out where a part of what a step gives is not there: a default, a test, a condition.
     pub fn is_guarded(self) -> bool {
         let words =
             ["default", "d", "defined", "undefined", "none", "if", "select", "reject", "selectattr", "rejectattr"];
         spelling::has_word(self.text, self.is_bare, &words)
+    }
+
+    /// Says whether it asks only whether all that a step gives is defined. That is so also where the step was skipped: its result
+    /// is none, and its outputs are empty.
+    pub fn asks_for_the_whole(self, path: &str) -> bool {
+        let [steps, id, what] = path.split('.').collect::<Vec<_>>()[..] else { return false };
+        [id, &id.replace('_', "-")].iter().any(|id| self.text.contains(&format!("{steps}.{id}.{what} is defined")))
     }
 }
 

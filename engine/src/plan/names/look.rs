@@ -88,7 +88,10 @@ impl Names<'_> {
             }
         }
         if self.uses.len() > before && at.written.is_guarded() {
-            self.uses[before..].iter_mut().for_each(|used| used.guarded = true);
+            let asks = at.written.text.contains(" is defined");
+            for used in &mut self.uses[before..] {
+                used.guarded = !(asks && at.written.asks_for_the_whole(&used.path));
+            }
         }
         self.look_at_roles(at, problems);
         sight
