@@ -43,6 +43,28 @@ pub struct EtcdPool {
     material: tokio::sync::Mutex<Option<Arc<tls::Material>>>,
 }
 
+/// Why there is no client of a member.
+enum NoLink {
+    /// What it takes to ask the member cannot be had, which says nothing of the member.
+    Credentials(Fault),
+    /// There is no way to the member.
+    Way(Fault),
+}
+
+impl From<Fault> for NoLink {
+    fn from(fault: Fault) -> Self {
+        Self::Way(fault)
+    }
+}
+
+impl NoLink {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Credentials(fault) | Self::Way(fault) => fault,
+        }
+    }
+}
+
 /// A client of one member.
 #[derive(Clone)]
 struct Link {
@@ -71,11 +93,15 @@ impl EtcdPool {
 impl<'w> Reader<'w> {
     /// Returns the read-only calls to the etcd member of a host, whether it answers or not.
     pub async fn etcd(&self, host: &HostName) -> Result<EtcdReader<'w>, Fault> {
+        self.linked(host).await.map_err(|none| none.into_fault().on(host))
+    }
+
+    async fn linked(&self, host: &HostName) -> Result<EtcdReader<'w>, NoLink> {
         let (host, member) = member_of(self.site(), host)?;
         let link = if let Some(link) = self.world.etcd.known(&host.name) {
             link
         } else {
-            let link = Box::pin(self.link(host, member)).await.map_err(|fault| fault.on(&host.name))?;
+            let link = Box::pin(self.link(host, member)).await?;
             self.world.etcd.remember(&host.name, &link);
             link
         };
@@ -83,7 +109,7 @@ impl<'w> Reader<'w> {
     }
 
     /// Makes a client for a member. This does not connect: the first call does.
-    async fn link(&self, host: &'w Host, member: &'w Member) -> Result<Link, Fault> {
+    async fn link(&self, host: &'w Host, member: &'w Member) -> Result<Link, NoLink> {
         let target = Target::of(host, member)?;
         let unusable = |error: tonic::transport::Error| {
             words::explain(&etcd_client::Error::TransportError(error)).into_fault(target.url, "connection")
@@ -95,7 +121,7 @@ impl<'w> Reader<'w> {
             .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true);
         if target.secure {
-            let material = self.etcd_material().await?;
+            let material = self.etcd_material().await.map_err(NoLink::Credentials)?;
             endpoint = endpoint.tls_config(material.options(&target.host)).map_err(unusable)?;
         }
         let channel = match self.site().etcd.via {

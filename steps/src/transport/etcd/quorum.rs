@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::NoLink;
 use super::reader::{Listed, Status};
 use crate::fault::{Fault, FaultKind};
 use crate::site::Host;
@@ -23,7 +24,7 @@ pub struct Voter {
     pub serves: bool,
     /// Why it did not answer; empty: it did.
     pub trouble: String,
-    /// Whether it may be alive though it did not answer: it was reached, and refused us.
+    /// Whether it may be alive though it did not answer: it was reached and refused us, or it could not be asked.
     pub unclear: bool,
 }
 
@@ -49,7 +50,8 @@ impl QuorumView {
         self.voters / 2 + 1
     }
 
-    /// Says whether the quorum is surely lost: even if those who refused us are alive, there is no majority.
+    /// Says whether the quorum is surely lost: even if those who refused us or could not be asked are alive, there is no
+    /// majority.
     #[must_use]
     pub fn surely_lost(&self) -> bool {
         let unclear = self.members.iter().filter(|member| member.unclear).count();
@@ -60,8 +62,31 @@ impl QuorumView {
 /// What one member told.
 struct Seen<'w> {
     host: &'w Host,
-    status: Result<(Status, Vec<Listed>), Fault>,
+    status: Result<(Status, Vec<Listed>), Silence>,
     serves: bool,
+}
+
+/// Why a member told nothing.
+enum Silence {
+    /// It could not be asked, for want of credentials.
+    Unasked(Fault),
+    /// It gave no answer.
+    Unanswered(Fault),
+}
+
+impl From<Fault> for Silence {
+    fn from(fault: Fault) -> Self {
+        Self::Unanswered(fault)
+    }
+}
+
+impl From<NoLink> for Silence {
+    fn from(none: NoLink) -> Self {
+        match none {
+            NoLink::Credentials(fault) => Self::Unasked(fault),
+            NoLink::Way(fault) => Self::Unanswered(fault),
+        }
+    }
 }
 
 /// Asks all members of the site that are not lost whether they have a quorum.
@@ -72,7 +97,7 @@ pub async fn quorum(reader: &Reader<'_>) -> QuorumView {
 
 async fn ask<'w>(reader: &Reader<'w>, host: &'w Host) -> Seen<'w> {
     let told = async {
-        let etcd = reader.etcd(&host.name).await?;
+        let etcd = reader.linked(&host.name).await?;
         let status = etcd.status().await?;
         let listed = etcd.members().await?;
         let serves = !status.is_learner && etcd.read_linearizable().await.is_ok();
@@ -80,7 +105,7 @@ async fn ask<'w>(reader: &Reader<'w>, host: &'w Host) -> Seen<'w> {
     };
     match Box::pin(told).await {
         Ok((status, listed, serves)) => Seen { host, status: Ok((status, listed)), serves },
-        Err(fault) => Seen { host, status: Err(fault), serves: false },
+        Err(silence) => Seen { host, status: Err(silence), serves: false },
     }
 }
 
@@ -103,6 +128,7 @@ fn judge(seen: &[Seen<'_>], configured: usize) -> QuorumView {
 
 fn voter(seen: &Seen<'_>) -> Voter {
     let name = seen.host.etcd.as_ref().map_or_else(|| seen.host.name.to_string(), |member| member.name.clone());
+    let silent = |trouble, unclear| Voter { name: name.clone(), id: None, leader: 0, serves: false, trouble, unclear };
     match &seen.status {
         Ok((status, _)) => Voter {
             name,
@@ -112,14 +138,8 @@ fn voter(seen: &Seen<'_>) -> Voter {
             trouble: String::new(),
             unclear: false,
         },
-        Err(fault) => Voter {
-            name,
-            id: None,
-            leader: 0,
-            serves: false,
-            trouble: fault.what.clone(),
-            unclear: fault.kind != FaultKind::Unreachable,
-        },
+        Err(Silence::Unasked(fault)) => silent(format!("may work and cannot be asked: {}", fault.what), true),
+        Err(Silence::Unanswered(fault)) => silent(fault.what.clone(), fault.kind != FaultKind::Unreachable),
     }
 }
 
@@ -138,4 +158,60 @@ fn evidence(members: &[Voter], voters: usize, holds: bool) -> String {
         return "the site names no etcd member that is not lost".to_owned();
     }
     format!("the quorum of {voters} voters {verdict}: {}", said.join("; "))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::world::{Settings, World};
+
+    /// Looks at a cluster whose TLS files are on cp1, where nothing listens for SSH.
+    async fn seen_without_cp1(members: &[&str], cp1_is_lost: bool) -> QuorumView {
+        let host = |name: &str| {
+            json!({
+                "name": name, "address": "127.0.0.1", "roles": [], "ssh": { "port": 1 },
+                "lost": cp1_is_lost && name == "cp1", "vars": {},
+                "etcd": {
+                    "name": name, "client_urls": ["https://127.0.0.1:1"], "peer_urls": ["https://127.0.0.1:2"],
+                    "data_dir": "/var/lib/etcd", "service": "etcd",
+                },
+            })
+        };
+        let hosts: serde_json::Map<String, Value> =
+            members.iter().map(|name| ((*name).to_owned(), host(name))).collect();
+        let site = json!({
+            "cluster": "test", "platform": "systemd-etcd", "capsule_root": "/var/lib/requorum", "hosts": hosts,
+            "etcd": { "tls": { "ca": "cp1:/etc/ca.crt", "cert": "cp1:/etc/c.crt", "key": "cp1:/etc/c.key" } },
+        });
+        let settings = Settings {
+            local_capsules: "/nonexistent".into(),
+            supervisor: "/nonexistent".into(),
+            call_timeout: Duration::from_secs(3),
+            connect_timeout: Duration::from_secs(3),
+        };
+        let world = World::new(Arc::new(serde_json::from_value(site).unwrap()), settings);
+        quorum(&world.reader(None)).await
+    }
+
+    #[tokio::test]
+    async fn members_that_cannot_be_asked_for_want_of_tls_files_may_work() {
+        for (members, cp1_is_lost) in [(&["cp1", "cp2", "cp3"] as &[&str], false), (&["cp1", "cp2", "cp3"], true)] {
+            let view = seen_without_cp1(members, cp1_is_lost).await;
+            assert!(!view.holds && !view.surely_lost(), "{view:?}");
+            assert!(view.members.iter().all(|member| member.unclear), "{view:?}");
+            let said =
+                "cp2: may work and cannot be asked: the TLS files of etcd come from `cp1`, which cannot be reached";
+            assert!(view.evidence.contains(said), "{}", view.evidence);
+            assert!(!view.evidence.contains("127.0.0.1"), "an address of cp1 beside cp2: {}", view.evidence);
+        }
+        // Also the member of the very host that does not give the files: etcd is not sshd.
+        let alone = seen_without_cp1(&["cp1"], false).await;
+        assert!(!alone.surely_lost(), "{alone:?}");
+    }
 }

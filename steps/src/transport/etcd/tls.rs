@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use x509_parser::pem::Pem;
 use zeroize::Zeroizing;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::site::Tls;
 use crate::world::Reader;
 
@@ -20,9 +20,8 @@ pub(super) struct Material {
 impl Material {
     pub(super) async fn read(reader: &Reader<'_>) -> Result<Self, Fault> {
         let tls = configured(reader)?;
-        let ca = reader.read(&tls.ca).await?;
-        let cert = reader.read(&tls.cert).await?;
-        let key = reader.read(&tls.key).await?;
+        let part = async |place: &str| reader.read(place).await.map_err(of_another_host);
+        let (ca, cert, key) = (part(&tls.ca).await?, part(&tls.cert).await?, part(&tls.key).await?);
         certificates(&tls.ca, &ca)?;
         certificates(&tls.cert, &cert)?;
         Ok(Self { ca, cert, key, server_name: tls.server_name.clone() })
@@ -35,6 +34,18 @@ impl Material {
             .identity(Identity::from_pem(self.cert.as_slice(), self.key.as_slice()))
             .domain_name(self.server_name.as_deref().unwrap_or(host))
     }
+}
+
+/// Says that it is the TLS files that a host does not give: the fault is shown beside members of other hosts.
+fn of_another_host(fault: Fault) -> Fault {
+    let Some(host) = fault.place.host.clone() else { return fault };
+    let files = format!("the TLS files of etcd come from `{host}`");
+    if fault.kind != FaultKind::Unreachable {
+        return Fault { what: format!("{files}: {}", fault.what), ..fault };
+    }
+    let seen = fault.seen.as_ref().map_or_else(|| fault.what.clone(), |seen| format!("{}: {seen}", fault.what));
+    Fault { what: format!("{files}, which cannot be reached"), seen: Some(seen), ..fault }
+        .hint(format!("bring `{host}` back, or copy the files to this machine and name them in `etcd.tls`"))
 }
 
 fn configured<'w>(reader: &Reader<'w>) -> Result<&'w Tls, Fault> {
