@@ -8,19 +8,50 @@ pub enum BadUnit {
     /// Not a duration.
     #[error("`{0}` is no duration: write a number and a unit, for example `90s` or `1h30m`")]
     Duration(String),
+    /// A duration with `M`, which would be months.
+    #[error(
+        "`{written}` is no duration: `M` would be months, and the largest unit is the day; did you mean `{meant}`?"
+    )]
+    Months {
+        /// What was written.
+        written: String,
+        /// The same with minutes.
+        meant: String,
+    },
+    /// A duration in weeks, months or years.
+    #[error("`{0}` is no duration: the largest unit is the day, for example `14d`")]
+    TooLargeUnit(String),
     /// Not a size.
     #[error("`{0}` is no size: write a whole number and a unit, for example `512MiB` or `2GiB`")]
     Size(String),
 }
 
 /// The form of a duration, as a regular expression for the schema of plans. It knows no more than [`duration`].
-pub const DURATION: &str = r"^(0|(\s*[0-9]+([.][0-9]+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d|weeks|week|wks|wk|w|months|month|M|years|year|yrs|yr|y))+\s*)$";
+pub const DURATION: &str = r"^(0|(\s*[0-9]+([.][0-9]+)?\s*(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds|second|secs|sec|s|minutes|minute|mins|min|m|hours|hour|hrs|hr|h|days|day|d))+\s*)$";
 
 /// The form of a size, as a regular expression for the schema of plans. It knows no more than [`size`].
 pub const SIZE: &str = r"^[0-9]+\s*([KMGT]i?)?B$";
 
-/// Reads a duration such as `250ms`, `90s` or `1h30m`.
+/// The units that are read in what requorum has written itself, and refused in what people write: `5M` would be five
+/// months where minutes are meant, and a month and a year have no one length.
+const TOO_LARGE: [&str; 13] =
+    ["weeks", "week", "wks", "wk", "w", "months", "month", "M", "years", "year", "yrs", "yr", "y"];
+
+/// Reads a duration such as `250ms`, `90s` or `1h30m`, as people write it.
 pub fn duration(text: &str) -> Result<Duration, BadUnit> {
+    let read = any_duration(text)?;
+    if !text.split(|c: char| !c.is_alphabetic()).any(|unit| TOO_LARGE.contains(&unit)) {
+        return Ok(read);
+    }
+    let meant = text.replace('M', "m");
+    if meant != text && duration(&meant).is_ok() {
+        return Err(BadUnit::Months { written: text.to_owned(), meant });
+    }
+    Err(BadUnit::TooLargeUnit(text.to_owned()))
+}
+
+/// Reads a duration in whatever unit: what requorum itself writes goes up to years.
+fn any_duration(text: &str) -> Result<Duration, BadUnit> {
     let bad = || BadUnit::Duration(text.to_owned());
     if text.bytes().all(|b| b.is_ascii_digit()) && text != "0" {
         return Err(bad());
@@ -65,7 +96,13 @@ pub fn show_size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Serde for a [`Duration`] that plans and sites write with a unit: `#[serde(with = "units::serde_duration")]`.
+/// Reads a [`Duration`] as people write it: `#[serde(deserialize_with = "units::as_written")]`.
+pub fn as_written<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    use serde::{Deserialize as _, de::Error as _};
+    duration(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// Serde for a [`Duration`] that requorum keeps with a unit: `#[serde(with = "units::serde_duration")]`.
 pub mod serde_duration {
     use std::time::Duration;
 
@@ -78,7 +115,7 @@ pub mod serde_duration {
 
     /// Reads a duration with a unit.
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        super::duration(&String::deserialize(from)?).map_err(D::Error::custom)
+        super::any_duration(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 
@@ -98,6 +135,29 @@ mod tests {
         assert!(size("512").is_err());
         assert!(size("99999999999TiB").is_err());
         assert_eq!(show_size(21_037_088), "20.1 MiB");
+    }
+
+    #[test]
+    fn a_month_is_no_unit_and_minutes_are_suggested() {
+        for (written, meant) in [("5M", "5m"), ("1h 30M", "1h 30m")] {
+            let error = duration(written).unwrap_err();
+            assert_eq!(error, BadUnit::Months { written: written.to_owned(), meant: meant.to_owned() });
+            assert!(error.to_string().ends_with(&format!("did you mean `{meant}`?")), "{error}");
+        }
+        for written in ["2w", "2weeks", "1month", "1y", "1y 2M"] {
+            assert_eq!(duration(written), Err(BadUnit::TooLargeUnit(written.to_owned())));
+        }
+        assert!(matches!(duration("5MB"), Err(BadUnit::Duration(_))));
+        assert_eq!(duration("400d"), Ok(Duration::from_hours(400 * 24)));
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_however_long_it_is() {
+        #[derive(serde::Serialize, serde::Deserialize)]
+        struct Kept(#[serde(with = "serde_duration")] Duration);
+        let kept = serde_json::to_string(&Kept(Duration::from_hours(400 * 24))).unwrap();
+        assert!(kept.contains("month"), "{kept}");
+        assert_eq!(serde_json::from_str::<Kept>(&kept).unwrap().0, Duration::from_hours(400 * 24));
     }
 
     #[test]

@@ -39,7 +39,7 @@ struct Valid {
     path: Option<String>,
     #[serde(default)]
     paths: Vec<String>,
-    #[serde(default, rename = "for", with = "units::serde_duration")]
+    #[serde(default, rename = "for", deserialize_with = "units::as_written")]
     longer: Duration,
 }
 

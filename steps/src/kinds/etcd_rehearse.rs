@@ -86,7 +86,7 @@ struct Rehearse {
     #[serde(default)]
     bump_revision: u64,
     mark_compacted: Option<bool>,
-    #[serde(default = "a_minute", with = "units::serde_duration")]
+    #[serde(default = "a_minute", deserialize_with = "units::as_written")]
     within: Duration,
 }
 
