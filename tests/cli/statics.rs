@@ -95,7 +95,7 @@ fn check_and_graph_with_a_site_connect_to_nothing_and_keep_nothing() {
     let site = format!(
         "requorum: 1\ncluster: loop\nplatform: systemd-etcd\nhosts:\n  cp1:\n    address: 127.0.0.1\n    roles: [etcd]\n    \
          ssh: {{ port: {port} }}\n    etcd: {{ name: cp1, client_urls: ['http://127.0.0.1:{port}'], \
-         peer_urls: ['http://127.0.0.1:{port}'] }}\n"
+         peer_urls: ['http://127.0.0.1:1'] }}\n"
     );
     let site = laptop.write("site.yaml", &site);
     for plan in SHIPPED {

@@ -18,7 +18,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("braces", "`{{ … }}` around what is an expression already"),
     ("cycle", "steps that need each other"),
     ("destructive-without-undo", "a step that destroys something which nothing can bring back (warning)"),
-    ("duplicate-host", "two hosts with one address, or with one etcd member"),
+    ("duplicate-host", "two hosts with one address, etcd member or URL, or one URL twice"),
     ("duplicate-id", "two steps with one id, or two includes with one prefix"),
     ("duplicate-input", "an input that is given twice"),
     ("duplicate-item", "a host that is twice in `on`"),

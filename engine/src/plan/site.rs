@@ -1,6 +1,7 @@
 //! The site as written, read into [`Site`] with its defaults, and as templates see it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use requorum_steps::site::{CAPSULE_ROOT, EtcdAccess, Host, Identity, Member, Service, SshAccess, Tls};
@@ -15,7 +16,7 @@ use super::document::{name_is_an_identifier, version};
 use super::fields::{Fields, text};
 use super::keys::{self, PLATFORMS};
 use super::template::placeholder;
-use super::yaml::{self, Node};
+use super::yaml::{self, Node, Tree};
 
 /// A site that was read: what acts use, what templates see, where its secrets are. A run keeps it in this form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,7 +35,10 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
     let node = yaml::parse(source, File::MAIN, problems)?;
     let fields = Fields::read(&node, &keys::SITE, problems)?;
     version(&fields, problems);
-    let mut reader = Reader { source, home, problems };
+    let mut reader = Reader { source, home, problems, via_ssh: false };
+    // How etcd is reached is written beside the hosts, and says whether two of them may have one client URL.
+    let via = fields.get("etcd").and_then(|etcd| etcd.get("via")).map(|via| &via.value);
+    reader.via_ssh = matches!(via, Some(Tree::Text(word)) if &**word == "ssh");
     let ssh = fields.get("ssh").map(|node| reader.ssh(node)).unwrap_or_default();
     let hosts = reader.hosts(&fields, &ssh);
     let site = Site {
@@ -81,6 +85,8 @@ struct Reader<'a, 'p> {
     source: &'a Source,
     home: Option<&'a Path>,
     problems: &'p mut Problems,
+    /// Whether etcd is reached through each member's host.
+    via_ssh: bool,
 }
 
 impl Reader<'_, '_> {
@@ -195,7 +201,7 @@ impl Reader<'_, '_> {
                 &format!("the address {address}:{port}"),
             );
         }
-        let etcd = fields.get("etcd").and_then(|node| self.member(node));
+        let etcd = fields.get("etcd").and_then(|node| self.member(name, node, taken));
         if let Some(member) = &etcd {
             self.claim(
                 &mut taken.members,
@@ -226,18 +232,18 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn member(&mut self, node: &Node) -> Option<Member> {
+    fn member(&mut self, host: &HostName, node: &Node, taken: &mut Taken) -> Option<Member> {
         let fields = Fields::read(node, &keys::MEMBER, self.problems)?;
         let name = fields.need_text("name", self.problems);
-        let client_urls = self.urls(&fields, "client_urls");
-        let peer_urls = self.urls(&fields, "peer_urls");
+        let client_urls = self.urls(&fields, host, "client_urls", taken);
+        let peer_urls = self.urls(&fields, host, "peer_urls", taken);
         let data_dir = self.absolute(&fields, "data_dir").unwrap_or_else(|| "/var/lib/etcd".to_owned());
         let service = fields.text("service", self.problems).unwrap_or("etcd").to_owned();
         let bin_dir = self.absolute(&fields, "bin_dir");
         Some(Member { name: name?.to_owned(), client_urls, peer_urls, data_dir, service, bin_dir })
     }
 
-    fn urls(&mut self, fields: &Fields<'_>, key: &str) -> Vec<String> {
+    fn urls(&mut self, fields: &Fields<'_>, host: &HostName, key: &'static str, taken: &mut Taken) -> Vec<String> {
         if fields.need(key, self.problems).is_none() {
             return Vec::new();
         }
@@ -251,9 +257,33 @@ impl Reader<'_, '_> {
                     .error(*span, "bad-url", format!("`{url}` is no URL of an etcd member"))
                     .cause("it needs http:// or https://, a host and a port")
                     .help("for example https://10.0.0.11:2379");
+                continue;
+            }
+            // Through SSH each host has its own loopback, so that all members may listen for clients at one URL.
+            if !(self.via_ssh && key == "client_urls" && is_loopback(url)) {
+                self.claim_url(url, UrlAt { host: host.clone(), key, span: *span }, taken);
             }
         }
         urls.into_iter().map(|(url, _)| url.trim_end_matches('/').to_owned()).collect()
+    }
+
+    fn claim_url(&mut self, url: &str, at: UrlAt, taken: &mut Taken) {
+        let url = url.trim_end_matches('/');
+        let UrlAt { host, key, span } = &at;
+        // The scheme is no part of it: two servers cannot listen at one address and port.
+        let listener = url.split_once("://").map_or(url, |(_, listener)| listener).to_ascii_lowercase();
+        let Some(other) = taken.urls.get(&listener) else {
+            taken.urls.insert(listener, at);
+            return;
+        };
+        let message = if other.host == *host {
+            format!("the host `{host}` has the URL {url} twice")
+        } else {
+            format!("the hosts `{}` and `{host}` both have the URL {url}", other.host)
+        };
+        let first = self.problems.place(other.span);
+        let cause = format!("it is in `{}` of `{}` at {first}, and in `{key}` of `{host}` here", other.key, other.host);
+        self.problems.error(*span, "duplicate-host", message).cause(cause);
     }
 
     fn services(&mut self, fields: &Fields<'_>) -> BTreeMap<String, Service> {
@@ -380,6 +410,15 @@ impl Reader<'_, '_> {
 struct Taken {
     addresses: BTreeMap<(String, u16), HostName>,
     members: BTreeMap<String, HostName>,
+    /// By address and port.
+    urls: BTreeMap<String, UrlAt>,
+}
+
+/// Where a URL of an etcd member is written.
+struct UrlAt {
+    host: HostName,
+    key: &'static str,
+    span: Span,
 }
 
 fn laid_over(site: &SshAccess, host: SshAccess, elevates: bool) -> SshAccess {
@@ -391,6 +430,14 @@ fn laid_over(site: &SshAccess, host: SshAccess, elevates: bool) -> SshAccess {
         config: host.config.or_else(|| site.config.clone()),
         elevate: if elevates { host.elevate } else { site.elevate },
     }
+}
+
+/// Says whether the URL of a member leads to the machine itself.
+fn is_loopback(url: &str) -> bool {
+    let host =
+        url.split_once("://").and_then(|(_, rest)| rest.trim_end_matches('/').rsplit_once(':')).map(|(host, _)| host);
+    let host = host.map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    host.is_some_and(|host| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
 }
 
 fn is_url(url: &str) -> bool {
