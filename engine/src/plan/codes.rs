@@ -3,6 +3,7 @@
 /// Every code, in alphabetical order, with what is wrong where it appears. Nothing is reported under another one.
 pub const CODES: &[(&str, &str)] = &[
     ("argument-rule", "arguments that exclude each other, or none of several of which one is needed"),
+    ("bad-argument", "an argument of the right type, which the kind cannot use"),
     ("bad-default", "the default of an input is not one of its values"),
     ("bad-fingerprint", "a fingerprint of the wrong form"),
     ("bad-input", "a value given for an input does not fit it"),

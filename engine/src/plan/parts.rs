@@ -14,7 +14,7 @@ use super::expand::Whole;
 use super::fields::list;
 use super::names::{At, Here, Names, Subjects, fill, malformed};
 use super::template::{Scope, hole_in};
-use super::validate::{self, sort};
+use super::validate::{self, Bad, sort};
 use super::yaml::{Entry, Finder, Node, Tree};
 
 /// The steps, each after all that it needs, and the checks before them. Steps that cannot be used are not there.
@@ -37,13 +37,15 @@ pub(super) struct Compiler<'a, 'p> {
 struct Around<'i> {
     here: Here,
     items: &'i [Item],
+    /// Whether a `when` may keep a run from using them.
+    may_be_skipped: bool,
 }
 
 impl Compiler<'_, '_> {
     /// Compiles everything, the steps in their order.
     pub fn parts(&mut self, whole: &Whole<'_>, steps: Steps<'_>, order: &Order) -> Parts {
         let here = Here { live: true, ..Here::BEFORE };
-        let around = Around { here, items: &[] };
+        let around = Around { here, items: &[], may_be_skipped: false };
         let mut preflight = Vec::with_capacity(whole.preflight.len());
         for (part, check) in &whole.preflight {
             self.enter(*part);
@@ -83,7 +85,8 @@ impl Compiler<'_, '_> {
     fn step(&mut self, index: usize, decl: &StepDecl<'_>) -> Option<Step> {
         let (items, subjects) = self.items(decl);
         let here = Here { step: Some(index), subjects, live: true, result: None, shown_in: None };
-        let around = Around { here, items: items.as_deref().unwrap_or_default() };
+        let items_tried = items.as_deref().unwrap_or_default();
+        let around = Around { here, items: items_tried, may_be_skipped: decl.when.is_some() };
         let title = self.shown_text(decl.title, around, "the title");
         let confirm = self.shown_text(decl.confirm, around, "the text of a gate");
         if let Some((when, span)) = &decl.when {
@@ -186,7 +189,7 @@ impl Compiler<'_, '_> {
         let args = match &looked_at {
             Some(items) => {
                 let here = Here { subjects: Subjects::Hosts, ..around.here };
-                self.arguments(&decl.check, Around { here, items })
+                self.arguments(&decl.check, Around { here, items, ..around })
             }
             None => self.arguments(&decl.check, around),
         };
@@ -239,12 +242,12 @@ impl Compiler<'_, '_> {
         let node = self.with_template_file(used);
         let Tree::Map(entries) = &node.value else {
             let value = node.to_json();
-            self.report(used, &node, &value);
+            self.report(used, &node, &value, around);
             return Value::Object(Map::new());
         };
         if is_literal(used.kind, entries) {
             let value = node.to_json();
-            self.report(used, &node, &value);
+            self.report(used, &node, &value, around);
             return value;
         }
         // As large as they have to be: a plan keeps many of them.
@@ -279,7 +282,7 @@ impl Compiler<'_, '_> {
         let prepared = Value::Object(prepared);
         for scope in self.scopes(per_item, around) {
             let args = fill(&prepared, &node, &scope, self.problems);
-            self.report(used, &node, &args);
+            self.report(used, &node, &args, around);
         }
         Value::Object(kept)
     }
@@ -299,9 +302,16 @@ impl Compiler<'_, '_> {
         }
     }
 
-    fn report(&mut self, used: &KindUse<'_>, node: &Node, args: &Value) {
+    fn report(&mut self, used: &KindUse<'_>, node: &Node, args: &Value, around: Around<'_>) {
         let mut finder = Finder::of(node);
-        for bad in validate::arguments(used.kind, args, self.site) {
+        let mut found = validate::arguments(used.kind, args, self.site);
+        if found.is_empty() {
+            let unusable = validate::unusable(used.kind, args);
+            // What a template makes of an empty input may be bad, and the author has thought of it in `when`.
+            let mut written = |bad: &Bad| finder.text(&bad.way).is_some_and(|text| !text.contains('{'));
+            found.extend(unusable.filter(|bad| !around.may_be_skipped || written(bad)));
+        }
+        for bad in found {
             let span = match bad.code {
                 "missing-argument" | "argument-rule" if bad.way.is_empty() => used.span,
                 "unknown-argument" => finder.key_place(&bad.way),

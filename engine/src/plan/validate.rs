@@ -3,7 +3,7 @@
 //! It is done twice with the same code: when the plan is compiled, with holes for what only the run can know, and again
 //! with the rendered arguments, just before a kind is made from them.
 
-use requorum_steps::{Arg, BadArgs, Builtin, HostName, Kind, Make, Rule, Site, Type, units};
+use requorum_steps::{Arg, BadArgs, Builtin, HostName, Kind, Make, Rule, Seat, Site, Type, units};
 use serde_json::{Map, Value};
 
 use super::diagnostic::nearest;
@@ -64,6 +64,37 @@ pub(super) fn arguments(kind: &Kind, args: &Value, site: Option<&Site>) -> Vec<B
         }
     }
     walk.found
+}
+
+/// Has a kind made from arguments that passed [`arguments`], to hear what it has against what they say. It is heard where
+/// all is known: a kind could take a hole or the placeholder of a secret for what the author wrote.
+pub(super) fn unusable(kind: &Kind, args: &Value) -> Option<Bad> {
+    if matches!(kind.make, Make::Builtin(_)) || hole_in(args) {
+        return None;
+    }
+    let mut own = args.clone();
+    let refused = match kind.make {
+        Make::Action(make) => make(own).err(),
+        Make::Check(make) => {
+            // The engine itself goes from host to host, and a check does not hear of the others.
+            own.as_object_mut().filter(|_| kind.seat == Seat::Host).and_then(|own| own.remove("hosts"));
+            make(own).err()
+        }
+        Make::Builtin(_) => None,
+    }?;
+    let way: Vec<Step> = refused.arg.iter().flat_map(|arg| arg.split('.')).map(|key| Step::Key(key.into())).collect();
+    let blamed = way.iter().try_fold(args, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Index(index) => value.get(index),
+    });
+    if !placeholders_in(blamed.unwrap_or(args)).is_empty() {
+        return None;
+    }
+    let message = match &refused.arg {
+        Some(arg) => format!("`{arg}`: {}", refused.message),
+        None => format!("`{}` cannot use these arguments: {}", kind.name, refused.message),
+    };
+    Some(Bad { way, code: "bad-argument", message, help: None, name: None })
 }
 
 struct Walk<'a> {

@@ -81,6 +81,21 @@ pub const CHECK: Kind = Kind {
     ..Kind::BLANK
 };
 
+/// Refuses a script that is nothing but white space: it would do nothing, and be taken for success.
+fn not_blank(script: &str) -> Result<(), BadArgs> {
+    if script.trim().is_empty() {
+        return Err(BadArgs::at("run", "it is empty; write what the shell shall run"));
+    }
+    Ok(())
+}
+
+/// Says in one line what is wrong with a regular expression: the last of those in which it is told.
+fn unreadable(pattern: &str, error: &regex::Error) -> BadArgs {
+    let told = error.to_string();
+    let why = told.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    BadArgs::at("stdout.matches", format!("`{}` is not a regular expression: {why}", pattern.escape_debug()))
+}
+
 /// A command to run, here or on a host.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -106,9 +121,16 @@ impl Invocation {
             (Some(_), Some(_)) | (None, None) => {
                 Err(BadArgs { arg: None, message: "give either `run` or `argv`".to_owned() })
             }
-            (None, Some(words)) if words.is_empty() => Err(BadArgs::at("argv", "name a program")),
-            (Some(_), None) | (None, Some(_)) => Ok(run),
+            (None, Some(words)) if words.first().is_none_or(String::is_empty) => {
+                Err(BadArgs::at("argv", "it names no program; write the program first, then its arguments"))
+            }
+            (Some(text), None) => not_blank(text),
+            (None, Some(_)) => Ok(()),
+        }?;
+        if let Some(cwd) = run.cwd.as_ref().filter(|cwd| !cwd.starts_with('/')) {
+            return Err(BadArgs::at("cwd", format!("`{}` is not an absolute path", cwd.escape_debug())));
         }
+        Ok(run)
     }
 
     fn script(&self) -> Script {
@@ -208,7 +230,8 @@ struct Stdout {
 impl Expectation {
     pub(super) fn from_args(args: Value) -> Result<Self, BadArgs> {
         let Asked { run, exit_code, stdout, _hosts } = read(args)?;
-        let compile = |text: &String| Regex::new(text).map_err(|error| BadArgs::at("stdout", error.to_string()));
+        not_blank(&run)?;
+        let compile = |text: &String| Regex::new(text).map_err(|error| unreadable(text, &error));
         let pattern = stdout.matches.as_ref().map(compile).transpose()?;
         Ok(Self { run, exit_code, stdout, pattern })
     }
@@ -302,6 +325,10 @@ mod tests {
         assert!(Invocation::from_args(json!({})).is_err());
         assert!(Invocation::from_args(json!({ "run": "a", "argv": ["a"] })).is_err());
         assert!(Invocation::from_args(json!({ "argv": [] })).is_err());
+        assert!(Invocation::from_args(json!({ "argv": [""] })).is_err());
+        assert!(Invocation::from_args(json!({ "run": " \n" })).is_err());
+        assert!(Invocation::from_args(json!({ "run": "sync", "cwd": "tmp" })).is_err());
+        assert!(Invocation::from_args(json!({ "run": "sync", "cwd": "/tmp" })).is_ok());
         let run = Invocation::from_args(json!({ "argv": ["echo", "a b"] })).unwrap();
         assert_eq!(
             (run.shown().as_str(), run.script().args),

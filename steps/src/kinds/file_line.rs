@@ -65,10 +65,12 @@ impl Line {
         this.path = shell::host_path("path", &this.path)?;
         let name = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if !this.key.bytes().all(name) || this.key.as_bytes().first().is_none_or(u8::is_ascii_digit) {
-            return Err(BadArgs::at("key", "is no name of a variable: letters, digits and `_`"));
+            let rule = "letters, digits and `_`, not beginning with a digit";
+            let why = format!("`{}` is not the name of a variable: {rule}", this.key.escape_debug());
+            return Err(BadArgs::at("key", why));
         }
         if this.value.chars().any(char::is_control) {
-            return Err(BadArgs::at("value", "holds a line break or another control character"));
+            return Err(BadArgs::at("value", "it holds a line break or another control character"));
         }
         Ok(this)
     }

@@ -117,13 +117,16 @@ impl Target {
         let mut this: Self = args::read(args.clone())?;
         this.path = shell::host_path("path", &this.path)?;
         let octal = |mode: &String| (3..=4).contains(&mode.len()) && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
-        if this.mode.as_ref().is_some_and(|mode| !octal(mode)) {
-            return Err(BadArgs::at("mode", "is not an octal mode such as `\"0644\"`"));
+        if let Some(mode) = this.mode.as_ref().filter(|mode| !octal(mode)) {
+            let why = format!("`{}` is not an octal mode such as `0644`", mode.escape_debug());
+            return Err(BadArgs::at("mode", why));
         }
         let name =
             |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !part.is_empty();
-        if this.owner.as_ref().is_some_and(|owner| !owner.splitn(2, ':').all(name) || owner.starts_with('-')) {
-            return Err(BadArgs::at("owner", "is not `user`, `user:group` or `uid:gid`"));
+        let is_owner = |owner: &String| owner.splitn(2, ':').all(name) && !owner.starts_with('-');
+        if let Some(owner) = this.owner.as_ref().filter(|owner| !is_owner(owner)) {
+            let why = format!("`{}` is not of the form `user`, `user:group` or `uid:gid`", owner.escape_debug());
+            return Err(BadArgs::at("owner", why));
         }
         Ok(this)
     }
@@ -381,7 +384,8 @@ pub(super) fn checked_sha256(text: &str) -> Result<String, BadArgs> {
     if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
         Ok(text.to_ascii_lowercase())
     } else {
-        Err(BadArgs::at("sha256", "is not a SHA-256 of 64 hexadecimal digits"))
+        let why = format!("`{}` is not a SHA-256, which has 64 hexadecimal digits", text.escape_debug());
+        Err(BadArgs::at("sha256", why))
     }
 }
 

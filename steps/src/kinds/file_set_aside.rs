@@ -100,7 +100,7 @@ impl SetAside {
         this.path = shell::host_path("path", &this.path)?;
         this.to = this.to.map(|to| shell::host_path("to", &to)).transpose()?;
         if this.to.as_deref().is_some_and(|to| to == this.path || to.starts_with(&format!("{}/", this.path))) {
-            return Err(BadArgs::at("to", "lies at or below `path`; name a place beside it"));
+            return Err(BadArgs::at("to", "it lies at or below `path`; name a place beside it"));
         }
         Ok(this)
     }
@@ -172,7 +172,7 @@ impl RestoreAside {
         this.path = shell::host_path("path", &this.path)?;
         this.aside = shell::host_path("aside", &this.aside)?;
         if this.path == this.aside {
-            return Err(BadArgs::at("aside", "is the same as `path`"));
+            return Err(BadArgs::at("aside", "it is the same as `path`"));
         }
         Ok(this)
     }

@@ -179,7 +179,7 @@ impl Fetch {
         let mut this: Self = args::read(args)?;
         this.path = shell::host_path("path", &this.path)?;
         if this.to.file_name().is_none() {
-            return Err(BadArgs::at("to", "names no file"));
+            return Err(BadArgs::at("to", format!("`{}` names no file", this.to.display())));
         }
         Ok(this)
     }

@@ -254,3 +254,19 @@ fn inputs_are_read_by_their_types() {
     assert_eq!(file.refused(), ["bad-input"]);
     assert_eq!(file.file("/tmp/i", "3\n").accepted().plan.inputs["i"], 3);
 }
+
+#[test]
+fn a_kind_is_asked_about_arguments_that_are_known_unless_a_when_may_keep_them_from_it() {
+    let codes = |when: &str, mode: &str| -> Vec<&str> {
+        let kind = format!("file.write: {{ path: /a, content: b, mode: {mode} }}");
+        let steps = format!("  - id: conf\n    on: [cp1]\n    {when}\n    {kind}\n");
+        Try::steps(&steps).compile().err().into_iter().flatten().map(|found| found.code).collect()
+    };
+    let when = "when: host.name == 'cp1'";
+    assert_eq!(codes("", "rw"), ["bad-argument"]);
+    assert_eq!(codes("", "\"{{ 'rw' }}\""), ["bad-argument"]);
+    assert_eq!(codes(when, "rw"), ["bad-argument"]);
+    assert!(codes(when, "\"{{ 'rw' }}\"").is_empty(), "a run may leave the step out");
+    assert!(codes("", "\"{{ 'rw' ~ run.id }}\"").is_empty(), "only a run knows what it is");
+    assert!(codes("", "\"0644\"").is_empty());
+}

@@ -1,11 +1,39 @@
 //! A catalog of the tests' own, so that they depend on the language and not on the kinds that happen to be there.
 
+use async_trait::async_trait;
 use requorum_steps::catalog::Field;
-use requorum_steps::{Arg, Builtin, Check, Danger, Effect, Kind, Make, Rule, Seat, Type};
+use requorum_steps::{
+    Action, Arg, BadArgs, Builtin, Check, Danger, Effect, Fault, Kind, Make, Observation, Preview, Reader, Rule, Seat,
+    Type, Writer,
+};
+use serde_json::Value;
 
-const CHECK: Make =
-    Make::Check(|_| -> Result<Box<dyn Check>, _> { Err(requorum_steps::BadArgs::at("x", "never made")) });
-const ACTION: Make = Make::Action(|_| Err(requorum_steps::BadArgs::at("x", "never made")));
+const CHECK: Make = Make::Check(|_| Ok(Box::new(Idle)));
+const ACTION: Make = Make::Action(|args| match args["mode"].as_str() {
+    Some("rw") => Err(BadArgs::at("mode", "`rw` is no mode")),
+    Some(_) | None => Ok(Box::new(Idle)),
+});
+
+/// What every kind here makes: nothing is done with it.
+struct Idle;
+
+#[async_trait]
+impl Action for Idle {
+    fn preview(&self, _: &Reader<'_>) -> Preview {
+        Preview::of("nothing".to_owned())
+    }
+
+    async fn act(&self, _: &Writer<'_>) -> Result<Value, Fault> {
+        Ok(Value::Null)
+    }
+}
+
+#[async_trait]
+impl Check for Idle {
+    async fn observe(&self, _: &Reader<'_>) -> Result<Observation, Fault> {
+        Ok(Observation::new(true, "nothing", "nothing"))
+    }
+}
 
 const fn action(name: &'static str, seat: Seat, effect: Effect) -> Kind {
     Kind { name, seat, effect, danger: Danger::Disruptive, make: ACTION, ..Kind::BLANK }

@@ -62,7 +62,8 @@ const PARTLY: [(&str, &str); 5] = [
 ];
 
 /// What it cannot see, and why.
-const UNSEEN: [(&str, &str); 48] = [
+const UNSEEN: [(&str, &str); 49] = [
+    ("bad-argument", "takes the kind's own code; a schema knows the types of its arguments"),
     ("bad-input", "comes from the command line, or is for another file"),
     ("bad-pattern", "a schema does not read regular expressions"),
     ("cycle", "takes all steps together"),
