@@ -208,6 +208,23 @@ fn the_settings_of_a_host_lie_over_those_of_the_site() {
 }
 
 #[test]
+fn members_behind_ssh_may_all_listen_for_clients_on_their_own_loopback() {
+    let host = |n: u8| {
+        format!(
+            "  cp{n}:\n    address: 10.0.0.1{n}\n    etcd: {{ name: cp{n}, client_urls: ['https://127.0.0.1:2379'], \
+             peer_urls: ['https://10.0.0.1{n}:2380'] }}\n"
+        )
+    };
+    let text = format!(
+        "requorum: 1\ncluster: loop\nplatform: systemd-etcd\netcd: {{ via: ssh }}\nhosts:\n{}{}",
+        host(1),
+        host(2)
+    );
+    let site = Try::steps("  - id: a\n    gate.confirm: { message: m }").site(&text).accepted().site.unwrap().site;
+    assert_eq!(site.members().count(), 2);
+}
+
+#[test]
 fn local_paths_of_a_site_start_from_its_directory() {
     let site = site();
     let tls = site.etcd.tls.unwrap();
