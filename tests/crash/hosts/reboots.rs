@@ -49,7 +49,7 @@ const PROBED: &str = "  - id: made
     effect: probed
   - id: unmade
     on: [h]
-    ssh.run: { cwd: WORK, run: ': >began-2; [ -e go ] || sleep 600; echo once >>unmade' }
+    ssh.run: { cwd: WORK, run: '[ -e go ] || { : >began-2; sleep 600; }; echo once >>unmade' }
     probe: { ssh.check: { run: 'test -e WORK/unmade' } }
     effect: probed
 ";
@@ -106,7 +106,7 @@ const STOPS: &str = "  - id: stop
 const CAREFUL: &str = "  - id: work
     needs: [stop]
     on: [h]
-    ssh.run: { cwd: WORK, run: 'echo once >>count; : >began; [ -e go ] || sleep 600' }
+    ssh.run: { cwd: WORK, run: 'echo once >>count; [ -e go ] || { : >began; sleep 600; }' }
     effect: idempotent
 ";
 
@@ -152,7 +152,7 @@ const SETS_ASIDE: &str = "  - id: aside
   - id: work
     needs: [aside]
     on: [h]
-    ssh.run: { cwd: WORK, run: 'echo once >>count; : >began; [ -e go ] || sleep 600' }
+    ssh.run: { cwd: WORK, run: 'echo once >>count; [ -e go ] || { : >began; sleep 600; }' }
     effect: idempotent
 ";
 

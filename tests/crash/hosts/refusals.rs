@@ -78,6 +78,7 @@ fn a_login_shell_that_runs_nothing_is_refused() {
         outcome.says("the login shell of the SSH user did not run the script");
         // A check says so too, instead of taking what the shell printed for an answer.
         let check = format!("preflight: [{{ ssh.check: {{ hosts: [h], run: 'true' }} }}]\nsteps:\n{WAITS}");
+        let check = check.replace("WORK", "/nonexistent");
         let plan = story.laptop.write("check.yaml", &format!("requorum: 1\nname: test/check\ntitle: Check\n{check}"));
         let site = story.laptop.path("site.yaml").display().to_string();
         let outcome = story.laptop.expect(4, &["run", &plan, "-i", &site, "--yes"]);
