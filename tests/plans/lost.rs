@@ -28,6 +28,7 @@ steps:
     wait.until:
       checks:
         - ssh.check: {{ run: "true", hosts: "{{{{ vars.members }}}}" }}
+          within: 1m
         - etcd.healthy: {{ members: "{{{{ vars.members }}}}" }}
           within: 1m
   - id: told
