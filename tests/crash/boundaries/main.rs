@@ -152,13 +152,13 @@ fn compare(plan: &Plan, calm: &Tale, tale: &Tale, deaths: &[Place]) {
     assert_eq!(tale.retried, only(Consequence::Failed), "what failed: {what}");
 
     for (name, value) in &calm.fold {
-        let killed = deaths.iter().any(|place| place.item() == name);
+        let step = name.split('@').next().unwrap();
+        // A result rides along to the barrier of what comes next, and may be gone with that.
+        let killed = deaths.iter().any(|place| place.item() == name || plan.is_next(place.step(), step));
         // Only the capsule keeps what was returned.
         let lost = match consequence {
             Consequence::Probed | Consequence::Asked => place.item() == name,
-            Consequence::None | Consequence::Repeated | Consequence::Failed => {
-                killed && plan.is_uncontained(name.split('@').next().unwrap())
-            }
+            Consequence::None | Consequence::Repeated | Consequence::Failed => killed && plan.is_uncontained(step),
         };
         let mut value = value.clone();
         if consequence == Consequence::Asked && lost && tale.fold[name]["state"] == "forced done" {

@@ -75,6 +75,13 @@ impl Plan {
         let step = self.steps().into_iter().find(|one| one["id"].as_str() == Some(step));
         step.is_some_and(|step| ["file.fetch", "etcd.snapshot_save"].iter().any(|kind| step.get(*kind).is_some()))
     }
+
+    /// Says whether a step waits for another.
+    pub fn is_next(&self, step: &str, before: &str) -> bool {
+        let step = self.steps().into_iter().find(|one| one["id"].as_str() == Some(step));
+        let needs = step.and_then(|step| step.get("needs").cloned());
+        needs.is_some_and(|needs| needs.as_sequence().unwrap().iter().any(|need| need.as_str() == Some(before)))
+    }
 }
 
 /// One play of a plan.
