@@ -133,6 +133,37 @@ fn what_would_hold_a_run_up_is_foreseen_with_its_cause() {
 }
 
 #[test]
+fn waits_are_added_up_as_far_as_they_are_known() {
+    let desk = Desk::with(
+        "inputs:\n  patience: { type: duration, default: 3m }\n",
+        r#"  - id: pause
+    wait.for: { duration: "{{ inputs.patience }}" }
+  - id: ready
+    needs: [pause]
+    wait.until:
+      checks:
+        - command.check: { run: "true" }
+        - command.check: { run: "true" }
+          within: 1m
+      within: "{{ inputs.patience }}"
+  - id: measured
+    needs: [ready]
+    command.run: { run: "echo 20ms" }
+    outputs: { rest: "{{ result.stdout | trim }}" }
+  - id: rest
+    needs: [measured]
+    wait.for: { duration: "{{ steps.measured.outputs.rest }}" }
+"#,
+    );
+    let seen = preview(&desk, 0);
+    assert_eq!(seen["longest_waits_seconds"], 360, "{seen:#}");
+    assert_eq!(seen["waits_not_known"], serde_json::json!(["rest"]), "{seen:#}");
+    let text = desk.laptop.expect(0, &["preview", &desk.plan, "-i", &desk.site]);
+    text.prints("would run  waits 3m");
+    text.prints("at most 6m 00s in all; for `rest` not known yet");
+}
+
+#[test]
 fn a_secret_is_not_shown() {
     let desk = Desk::with(
         "inputs: { word: { type: secret } }\n",

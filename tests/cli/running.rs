@@ -269,3 +269,19 @@ fn what_a_skipped_step_gives_can_be_asked_for() {
     assert_eq!(*told, json!({ "none": true, "field": false, "output": false, "instead": "nothing nothing" }));
     assert_eq!(desk.file("ran"), "");
 }
+
+#[test]
+fn a_wait_ends_when_the_deadline_of_its_checks_is_over() {
+    let wait = |within: &str| {
+        format!(
+            "  - id: wait\n    wait.until:\n      checks:\n        - command.check: {{ run: 'echo . >>looks; test -e made' }}\n          every: 20ms\n      within: {within}\n"
+        )
+    };
+    let desk = Desk::with("", &wait("200ms"));
+    desk.run(5, &[]).says("the time to wait for `command.check` is over");
+    assert!(desk.file("looks").lines().count() > 1, "it looked only once");
+
+    let desk =
+        Desk::with("", &format!("{}  - id: make\n    command.run: {{ run: 'sleep 0.1; touch made' }}\n", wait("1m")));
+    desk.run(0, &[]);
+}

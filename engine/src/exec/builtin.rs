@@ -7,9 +7,10 @@ use requorum_steps::{Builtin, Fault, Kind, units};
 use serde_json::{Value, json};
 
 use super::attempt::{Stopping, Work};
-use super::{clock, context, look};
+use super::context::{self, Context};
+use super::{clock, look};
 use crate::plan::compiled::CheckUse;
-use crate::plan::template;
+use crate::plan::template::{self, Scope};
 use crate::report::phrase;
 use crate::run::record::{Event, Finding, Verdict};
 
@@ -35,7 +36,7 @@ impl Work<'_> {
             },
             Builtin::Assert => self.assert(args).await,
             Builtin::WaitFor => self.wait_for(kind, args).await,
-            Builtin::WaitUntil => self.wait_until(args).await,
+            Builtin::WaitUntil => self.wait_until(kind, args).await,
         }
     }
 
@@ -94,17 +95,14 @@ impl Work<'_> {
         self.acted(wait.attempt, json!({ "waited": wait.text })).await.map(drop)
     }
 
-    async fn wait_until(&self, args: &Value) -> Result<(), Stopping> {
-        let checks = args.get("checks").cloned().map(serde_json::from_value::<Vec<CheckUse>>);
-        let checks = match checks {
-            Some(Ok(checks)) => checks,
-            Some(Err(error)) => return self.fail(0, Fault::refused(format!("`checks`: {error}"))).await,
-            None => Vec::new(),
+    async fn wait_until(&self, kind: &Kind, args: &Value) -> Result<(), Stopping> {
+        let checks = match awaited(self.context, kind, args, &self.entry.scope) {
+            Ok(checks) => checks,
+            Err(fault) => return self.fail(0, fault).await,
         };
         // The start is recorded for its time; there is nothing to undo or to doubt about it.
         let (id, attempt) = (self.entry.id.clone(), self.entry.item.attempt + 1);
-        let names: Vec<&str> = checks.iter().map(|check| check.kind.as_str()).collect();
-        let command = format!("wait until {}", names.join(", "));
+        let command = format!("wait until {}", names(&checks));
         self.commit(Event::Started {
             id,
             attempt,
@@ -122,13 +120,29 @@ impl Work<'_> {
     }
 }
 
-/// Names the checks in the arguments of a wait.
-pub(super) fn check_names(args: &Value) -> Vec<String> {
-    let checks = args.get("checks").cloned().map(serde_json::from_value::<Vec<CheckUse>>);
-    checks.and_then(Result::ok).unwrap_or_default().into_iter().map(|check| check.kind).collect()
+/// Returns the checks of a wait, each with its deadline: its own, else that of all of them.
+pub(super) fn awaited(context: &Context, kind: &Kind, args: &Value, scope: &Scope) -> Result<Vec<CheckUse>, Fault> {
+    let mut args = args.clone();
+    // The templates in them are rendered for each look.
+    let checks = args.get_mut("checks").map_or(json!([]), |checks| std::mem::replace(checks, json!([])));
+    let mut checks: Vec<CheckUse> =
+        serde_json::from_value(checks).map_err(|error| Fault::refused(format!("`checks`: {error}")))?;
+    let args = context.render_args(kind, &args, scope)?;
+    let within = args.get("within").and_then(Value::as_str).map(units::duration).transpose();
+    let within = within.map_err(|error| Fault::refused(format!("`within`: {error}")))?;
+    for check in checks.iter_mut().filter(|check| check.within.is_none()) {
+        check.within = within;
+    }
+    Ok(checks)
 }
 
-fn duration_of(args: &Value) -> String {
+/// Names checks.
+pub(super) fn names(checks: &[CheckUse]) -> String {
+    checks.iter().map(|check| check.kind.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns how long a rendered `wait.for` waits, as text.
+pub(super) fn duration_of(args: &Value) -> String {
     args.get("duration").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 

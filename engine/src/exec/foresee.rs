@@ -6,9 +6,10 @@
 //! [`Writer`](requorum_steps::Writer) is made here, and without one nothing can be changed.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use requorum_steps::{Action, Builtin, Danger, Effect, Fault, FaultKind, Kind, Make, Probe, Seat, StepId};
+use requorum_steps::{Action, Builtin, Danger, Effect, Fault, FaultKind, Kind, Make, Probe, Seat, StepId, units};
 use serde_json::{Map, Value, json};
 
 use super::attempt::question;
@@ -35,6 +36,8 @@ pub struct Foreseen {
     pub asks: Option<String>,
     /// What it would set aside.
     pub sets_aside: Option<String>,
+    /// How long it can wait in all: its checks, and what it is there for if it is a wait; `None`: that is not known yet.
+    pub waits: Option<Duration>,
     /// What would become of it.
     pub outlook: Outlook,
 }
@@ -157,8 +160,29 @@ impl Look<'_> {
         let title = template::render_text(&step.title, &self.entry.scope).unwrap_or_else(|_| step.title.clone());
         let (outlook, events, sets_aside) = self.outlook().await;
         let asks = if outlook.may_act() { asks } else { None };
+        let waits = match outlook {
+            Outlook::Skipped { .. } => Some(Duration::ZERO),
+            _ => self.waits(),
+        };
         let id = self.entry.id.clone();
-        (Foreseen { id, title, danger: step.danger, asks, sets_aside, outlook }, events)
+        (Foreseen { id, title, danger: step.danger, asks, sets_aside, waits, outlook }, events)
+    }
+
+    /// How long it can wait. Checks wait side by side, so the longest counts. An attempt's `timeout` is a bound, no wait.
+    fn waits(&self) -> Option<Duration> {
+        let step = &self.entry.step;
+        let longest = |checks: &[CheckUse]| checks.iter().filter_map(|check| check.within).max().unwrap_or_default();
+        let (args, scope) = (&step.args, &self.entry.scope);
+        let kind = context::kind(&step.kind).ok()?;
+        let own = match kind.make {
+            Make::Builtin(Builtin::WaitFor) => {
+                let args = self.context.render_args(kind, args, scope).ok()?;
+                units::duration(&builtin::duration_of(&args)).ok()?
+            }
+            Make::Builtin(Builtin::WaitUntil) => longest(&builtin::awaited(self.context, kind, args, scope).ok()?),
+            Make::Builtin(_) | Make::Action(_) | Make::Check(_) => Duration::ZERO,
+        };
+        Some(longest(&step.require).saturating_add(longest(&step.verify)).saturating_add(own))
     }
 
     async fn outlook(&self) -> (Outlook, Vec<Event>, Option<String>) {
@@ -235,10 +259,17 @@ impl Look<'_> {
         let args = &self.entry.step.args;
         let command = match builtin {
             Builtin::Gate => "asks a person".to_owned(),
-            Builtin::WaitFor => {
-                format!("waits {}", args.get("duration").and_then(Value::as_str).unwrap_or_default())
-            }
-            Builtin::WaitUntil => format!("waits until {}", builtin::check_names(args).join(", ")),
+            Builtin::WaitFor => match self.rendered(kind) {
+                Ok(args) => format!("waits {}", builtin::duration_of(&args)),
+                Err(outlook) => return (outlook, Vec::new()),
+            },
+            Builtin::WaitUntil => match builtin::awaited(self.context, kind, args, &self.entry.scope) {
+                Ok(checks) => format!("waits until {}", builtin::names(&checks)),
+                Err(fault) => {
+                    let outlook = self.unknown("its deadline", uses::steps_in(args));
+                    return (outlook.unwrap_or_else(|| fails(fault)), Vec::new());
+                }
+            },
             Builtin::Set => {
                 return match self.rendered(kind) {
                     Ok(values) => self.computed(&values),

@@ -202,7 +202,7 @@ pub(super) fn read<'a>(
     for entry in vars {
         name_is_an_identifier("var", entry, problems);
     }
-    let mut reader = Reader { kinds, problems };
+    let mut reader = Reader { kinds, problems, awaited: false };
     Some(Document {
         name: reader.name(&fields),
         title: fields.text("title", reader.problems).unwrap_or_default().to_owned(),
@@ -216,9 +216,14 @@ pub(super) fn read<'a>(
     })
 }
 
-/// Reads the checks inside an argument, as `wait.until` has them.
-pub(super) fn checks_in<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Problems) -> Vec<CheckDecl<'a>> {
-    let mut reader = Reader { kinds, problems };
+/// Reads the checks inside an argument, as `wait.until` has them; `awaited`: with a deadline for all of them.
+pub(super) fn checks_in<'a>(
+    node: &'a Node,
+    awaited: bool,
+    kinds: &Kinds,
+    problems: &mut Problems,
+) -> Vec<CheckDecl<'a>> {
+    let mut reader = Reader { kinds, problems, awaited };
     match &node.value {
         Tree::List(items) => items.iter().filter_map(|item| reader.check(item)).collect(),
         Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) | Tree::Map(_) => {
@@ -231,6 +236,8 @@ pub(super) fn checks_in<'a>(node: &'a Node, kinds: &Kinds, problems: &mut Proble
 struct Reader<'k, 'p> {
     kinds: &'k Kinds,
     problems: &'p mut Problems,
+    /// Whether checks have a deadline from elsewhere where they have none of their own.
+    awaited: bool,
 }
 
 impl Reader<'_, '_> {
@@ -510,7 +517,7 @@ impl Reader<'_, '_> {
     fn interval(&mut self, fields: &Fields<'_>, within: Option<Duration>, every: Option<Duration>) {
         let (Some(every), Some(node)) = (every, fields.get("every")) else { return };
         match within {
-            None if fields.get("within").is_none() => {
+            None if fields.get("within").is_none() && !self.awaited => {
                 self.problems
                     .error(node.span, "every-without-within", "`every` says nothing without `within`")
                     .help("add `within`: how long to wait for the check to hold");

@@ -264,7 +264,8 @@ impl Compiler<'_, '_> {
                     prepared.insert(entry.key.to_string(), entry.node.to_json());
                 }
                 Some(Type::Checks) => {
-                    let checks = checks_in(&entry.node, self.kinds, self.problems);
+                    let within = used.args.get("within");
+                    let checks = checks_in(&entry.node, within.is_some(), self.kinds, self.problems);
                     self.deadlines(used, &entry.node, &checks);
                     let checks: Vec<CheckUse> = checks.iter().map(|check| self.check(check, around)).collect();
                     let value = serde_json::to_value(checks).unwrap_or_default();
@@ -294,11 +295,15 @@ impl Compiler<'_, '_> {
                 .error(node.span, "no-checks", format!("`{}` has no checks, so it would wait for nothing", used.kind.name))
                 .help("name at least one check with its deadline: checks: [ { etcd.healthy: { members: all }, within: 5m } ]");
         }
-        for check in checks.iter().filter(|check| check.within.is_none() && !check.within_is_bad) {
+        let has_none = |check: &&CheckDecl<'_>| check.within.is_none() && !check.within_is_bad;
+        let awaited = used.args.get("within").is_some();
+        for check in checks.iter().filter(has_none).filter(|_| !awaited) {
             self.problems
                 .error(check.span, "no-deadline", format!("`{}` would look at this check only once", used.kind.name))
                 .cause("it has no `within`, so there is no time in which it may come to hold")
-                .help("add `within` beside the kind, for example within: 5m");
+                .help(
+                    "add `within` beside the check's kind, or beside `checks` for all of them, for example within: 5m",
+                );
         }
     }
 

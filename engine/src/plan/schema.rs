@@ -185,9 +185,17 @@ impl<'k> Writer<'k> {
 
     fn check(&mut self) -> Value {
         self.defined(keys::CHECK.name, |writer| {
+            let mut schema = writer.awaited_check();
+            schema["dependentRequired"] = json!({ "every": ["within"] });
+            schema
+        })
+    }
+
+    /// Writes a check that may have its deadline from elsewhere.
+    fn awaited_check(&mut self) -> Value {
+        self.defined("awaited-check", |writer| {
             let mut schema = writer.map(&keys::CHECK);
             writer.add_kinds(&mut schema, Kind::is_check);
-            schema["dependentRequired"] = json!({ "every": ["within"] });
             schema
         })
     }
@@ -228,7 +236,7 @@ impl<'k> Writer<'k> {
 
     /// Adds kinds to the keys of a map that names exactly one of them.
     fn add_kinds(&mut self, schema: &mut Value, belongs: fn(&Kind) -> bool) {
-        let check = self.check();
+        let check = self.awaited_check();
         let mut alternatives = Vec::new();
         for kind in self.kinds.iter().copied().filter(|kind| belongs(kind)) {
             schema["properties"][kind.name] = self.defined(kind.name, |_| kinds::arguments(kind, &check));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{phrase, summary};
 use crate::exec::foresee::{Foreseen, Outlook};
-use crate::plan::compiled::{CheckUse, Plan, Step};
+use crate::plan::compiled::{Plan, Step};
 use crate::run::record::Finding;
 
 /// A plan and what is foreseen of it on a cluster.
@@ -50,9 +50,7 @@ impl Forecast<'_> {
         for (id, asked) in self.items.iter().filter_map(|item| Some((&item.id, item.asks.as_ref()?))) {
             let _ = writeln!(text, "asks                {id}: {}", phrase::first_line(asked));
         }
-        let waits = longest_waits(self.plan);
-        let waits = if waits.is_zero() { "none".to_owned() } else { format!("at most {} in all", phrase::span(waits)) };
-        let _ = writeln!(text, "waits               {waits}");
+        let _ = writeln!(text, "waits               {}", self.waits());
         let no_return = self.no_return.map_or_else(
             || "none: whatever would change can be taken back".to_owned(),
             |step| format!("{} ({}): from there on there is no rollback", step.id, step.kind),
@@ -108,6 +106,48 @@ impl Forecast<'_> {
         self.items.iter().filter_map(|item| Some((item.id.to_string(), item.sets_aside.as_deref()?)))
     }
 
+    fn waits(&self) -> String {
+        let known = match self.longest_waits() {
+            Duration::ZERO => None,
+            longest => Some(format!("at most {} in all", phrase::span(longest))),
+        };
+        let unknown = self.unknown_waits().iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
+        match (known, unknown.is_empty()) {
+            (None, true) => "none".to_owned(),
+            (Some(known), true) => known,
+            (known, false) => {
+                format!("{}for {unknown} not known yet", known.map_or(String::new(), |known| known + "; "))
+            }
+        }
+    }
+
+    /// Returns how long the waits can take in all, along the longest chain of needs, as far as they are known.
+    fn longest_waits(&self) -> Duration {
+        let mut waits: HashMap<&StepId, Duration> = HashMap::new();
+        for item in self.items {
+            let longest = waits.entry(&item.id.step).or_default();
+            *longest = item.waits.unwrap_or_default().max(*longest);
+        }
+        let mut ends: HashMap<&StepId, Duration> = HashMap::new();
+        for step in &self.plan.steps {
+            let begins = step.needs.iter().filter_map(|need| ends.get(need)).max().copied().unwrap_or_default();
+            let count = step.items.as_ref().map_or(1, Vec::len);
+            let turns = step.max_parallel.map_or(1, |most| count.div_ceil(most.max(1)));
+            let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+            let own = waits.get(&step.id).copied().unwrap_or_default();
+            ends.insert(&step.id, begins.saturating_add(own.saturating_mul(turns)));
+        }
+        ends.into_values().max().unwrap_or_default()
+    }
+
+    /// The steps of which nobody can say yet how long they wait.
+    fn unknown_waits(&self) -> Vec<&StepId> {
+        let mut ids: Vec<&StepId> =
+            self.items.iter().filter(|item| item.waits.is_none()).map(|item| &item.id.step).collect();
+        ids.dedup();
+        ids
+    }
+
     /// Renders it for a program.
     #[must_use]
     pub fn json(&self) -> Value {
@@ -134,7 +174,8 @@ impl Forecast<'_> {
             "preflight": self.preflight,
             "held": self.held,
             "items": items,
-            "longest_waits_seconds": longest_waits(self.plan).as_secs(),
+            "longest_waits_seconds": self.longest_waits().as_secs(),
+            "waits_not_known": self.unknown_waits(),
             "point_of_no_return": self.no_return.map(|step| &step.id),
         })
     }
@@ -192,28 +233,4 @@ fn outlook_json(outlook: &Outlook, value: &mut Value) {
         Outlook::Fails { fault } => value["fault"] = json!(fault),
         Outlook::Unknown { why } => value["why"] = json!(why),
     }
-}
-
-/// Returns how long the waits of a plan can take in all, along the longest chain of needs. Attempts themselves are not
-/// counted: their `timeout` is a bound, not a wait.
-fn longest_waits(plan: &Plan) -> Duration {
-    let mut ends: HashMap<&StepId, Duration> = HashMap::new();
-    for step in &plan.steps {
-        let begins = step.needs.iter().filter_map(|need| ends.get(need)).max().copied().unwrap_or_default();
-        let count = step.items.as_ref().map_or(1, Vec::len);
-        let turns = step.max_parallel.map_or(1, |most| count.div_ceil(most.max(1)));
-        let turns = u32::try_from(turns).unwrap_or(u32::MAX);
-        ends.insert(&step.id, begins.saturating_add(waits_of(step).saturating_mul(turns)));
-    }
-    ends.into_values().max().unwrap_or_default()
-}
-
-/// Checks wait side by side, so the longest counts.
-fn waits_of(step: &Step) -> Duration {
-    let longest = |checks: &[CheckUse]| checks.iter().filter_map(|check| check.within).max().unwrap_or_default();
-    let inner = step.args.get("checks").cloned().map(serde_json::from_value::<Vec<CheckUse>>);
-    let inner = inner.and_then(Result::ok).map(|checks| longest(&checks)).unwrap_or_default();
-    let pause = step.args.get("duration").and_then(Value::as_str).filter(|_| step.kind == "wait.for");
-    let pause = pause.and_then(|text| requorum_steps::units::duration(text).ok()).unwrap_or_default();
-    longest(&step.require) + longest(&step.verify) + inner + pause
 }

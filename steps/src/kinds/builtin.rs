@@ -35,9 +35,12 @@ pub const WAIT_FOR: Kind = Kind {
 pub const WAIT_UNTIL: Kind = Kind {
     name: "wait.until",
     summary: "Waits until checks hold, at most as long as each says.",
-    args: &[Arg::required("checks", Type::Checks, "The checks; each needs `within`, its deadline.")],
+    args: &[
+        Arg::required("checks", Type::Checks, "The checks; each has `within`, its deadline, or that of all counts."),
+        Arg::optional("within", Type::Duration, "The deadline of the checks that have none of their own."),
+    ],
     result: &[Field { name: "held", help: "How many checks held." }],
-    example: "{ checks: [ { etcd.healthy: { members: all }, within: 5m, every: 2s } ] }",
+    example: "{ checks: [ { etcd.healthy: { members: all }, every: 2s }, { etcd.same_hash: {}, within: 1m } ], within: 5m }",
     make: Make::Builtin(Builtin::WaitUntil),
     ..Kind::BLANK
 };

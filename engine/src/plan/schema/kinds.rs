@@ -26,6 +26,9 @@ pub(super) fn arguments(kind: &Kind, check: &Value) -> Value {
         return schema;
     }
     merge(&mut schema, object(kind.args, check));
+    if let Some(deadlines) = awaited(kind.args) {
+        schema["anyOf"] = deadlines;
+    }
     if !kind.rules.is_empty() {
         schema["allOf"] = kind.rules.iter().map(|rule| one_rule(*rule)).collect();
     }
@@ -105,16 +108,16 @@ fn value(ty: Type, check: &Value) -> Value {
         Type::Map(of) => or_template("object", json!({ "additionalProperties": value(*of, check) })),
         Type::Object(args) => or_template("object", object(args, check)),
         Type::OneOf(types) => json!({ "anyOf": types.iter().map(|ty| value(*ty, check)).collect::<Vec<_>>() }),
-        Type::Checks => awaited(check),
+        Type::Checks => json!({ "type": "array", "minItems": 1, "items": check }),
         Type::Any => json!({}),
     }
 }
 
-/// Checks that are waited for: at least one, and each with its deadline.
-fn awaited(check: &Value) -> Value {
-    let mut check = check.clone();
-    merge(&mut check, json!({ "required": ["within"] }));
-    json!({ "type": "array", "minItems": 1, "items": check })
+/// Every check has its own deadline, or all of them have one.
+fn awaited(args: &[Arg]) -> Option<Value> {
+    let arg = args.iter().find(|arg| matches!(arg.ty, Type::Checks))?;
+    let each = json!({ "properties": { arg.name: { "items": { "required": ["within"] } } } });
+    Some(json!([{ "required": ["within"] }, each]))
 }
 
 /// A value of a JSON type, or a template that becomes one.

@@ -185,6 +185,15 @@ fn the_checks_of_a_wait_are_compiled_like_others() {
 }
 
 #[test]
+fn a_wait_may_have_one_deadline_for_all_of_its_checks() {
+    let compiled = Try::plan(
+        "requorum: 1\nname: t/t\ninputs:\n  patience: { type: duration, default: 5m }\nsteps:\n  - id: a\n    wait.until: { checks: [ { etcd.quorum: {}, every: 1s }, { etcd.healthy: {}, within: 1m } ], within: '{{ inputs.patience }}' }\n",
+    )
+    .accepted();
+    assert_eq!(compiled.plan.steps[0].args["within"], "{{ inputs.patience }}");
+}
+
+#[test]
 fn a_probe_makes_a_command_probed_and_safe_to_retry() {
     let compiled = Try::steps(
         "  - id: a\n    on: [cp1]\n    ssh.run: { run: x }\n    probe: { ssh.check: { run: test -e x } }\n    retry: { attempts: 3, backoff: 2s }\n  - id: b\n    on: [cp1]\n    ssh.run: { run: x }\n    effect: idempotent\n    retry: { attempts: 3 }\n",

@@ -131,6 +131,9 @@ pub const ALL: &[&Kind] = &[
     &builtin(
         "wait.until",
         Builtin::WaitUntil,
-        &[Arg::required("checks", Type::Checks, "What is waited for, each with its deadline.")],
+        &[
+            Arg::required("checks", Type::Checks, "What is waited for, each with its deadline."),
+            Arg::optional("within", Type::Duration, "The deadline of those without one."),
+        ],
     ),
 ];
