@@ -43,7 +43,7 @@ const STEPS: &str = r#"  - id: there
     command.run: { run: "echo made >>made; echo 7" }
     probe:
       command.check: { run: "test -e made" }
-    outputs: { n: "{{ result.json }}" }
+    outputs: { n: "{{ result.json if result else 7 }}" }
   - id: values
     set.values: { n: 41 }
   - id: computed

@@ -44,6 +44,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("no-host", "a kind that works on a host, in a step that names none"),
     ("no-items", "a step that fans out over nothing, or settings of a fan-out in a step that has none (warning)"),
     ("no-kind", "a step or a check that names no kind"),
+    ("no-result", "what a command said, used as if its probe never found the effect there (warning)"),
     ("no-steps", "a plan without steps"),
     ("not-a-check", "an action where only a check can stand"),
     ("not-an-action", "a check where only an action can stand"),

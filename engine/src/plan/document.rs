@@ -117,6 +117,8 @@ pub(super) struct Outline<'a> {
     pub fans_out: bool,
     pub kind: Option<&'static Kind>,
     pub when: Option<Box<str>>,
+    /// Whether it has a probe of its own, which finds an effect and not what the command said.
+    pub is_probed: bool,
     /// Where it destroys something: neither its kind nor its author says how to bring it back, and nobody is asked.
     pub destroys: Option<Span>,
 }
@@ -131,6 +133,7 @@ impl<'a> Outline<'a> {
             fans_out: step.on.is_some(),
             kind: step.action.map(|used| used.kind),
             when: step.when.as_ref().map(|(when, _)| when.as_str().into()),
+            is_probed: step.probe.is_some(),
             destroys: step.action.filter(|used| destroys(step, used.kind)).map(|used| used.span),
         }
     }

@@ -83,6 +83,9 @@ impl Names<'_> {
                 "result" if here.result.is_some() => {
                     sight.hole = true;
                     known_result("result", first, here.result, NameOf(at, path, 1), problems);
+                    if let (Some(step), Some(field)) = (here.step, first) {
+                        self.look_at_probed(step, field, NameOf(at, path, 1), problems);
+                    }
                 }
                 _ => undefined_root(root, here, at.name(path, 0, problems), problems),
             }
@@ -216,12 +219,32 @@ impl Names<'_> {
             }
             (Some("result"), field) => {
                 known_result(&format!("steps.{id}.result"), field, other.kind, NameOf(at, path, 3), problems);
+                if let Some(field) = field {
+                    self.look_at_probed(index, field, NameOf(at, path, 3), problems);
+                }
             }
             (Some("outputs") | None, _) => {}
             (Some(key), _) => {
                 known_key(&format!("steps.{id}"), Some(key), &["outputs", "result"], NameOf(at, path, 2), problems);
             }
         }
+    }
+
+    /// Warns of the use of what a command said, where its probe may find the effect there and no one has heard the command.
+    fn look_at_probed(&self, step: usize, field: &str, name: NameOf<'_>, problems: &mut Problems) {
+        if !self.steps[step].is_probed || name.0.written.is_guarded() {
+            return;
+        }
+        let id = self.id(step);
+        problems
+            .warning(name.place(problems), "no-result", format!("`{id}` may have no `{field}`"))
+            .cause(format!(
+                "where the probe of `{id}` finds the effect, the command does not run, and its result is none"
+            ))
+            .help(
+                "let a step that only looks find it, after this one, or say what counts instead: \
+                 {{ … if result else 'none' }}",
+            );
     }
 
     /// The type of the hole that a path leads into.

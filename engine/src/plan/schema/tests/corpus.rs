@@ -62,7 +62,7 @@ const PARTLY: [(&str, &str); 5] = [
 ];
 
 /// What it cannot see, and why.
-const UNSEEN: [(&str, &str); 49] = [
+const UNSEEN: [(&str, &str); 50] = [
     ("bad-argument", "takes the kind's own code; a schema knows the types of its arguments"),
     ("bad-input", "comes from the command line, or is for another file"),
     ("bad-pattern", "a schema does not read regular expressions"),
@@ -85,6 +85,7 @@ const UNSEEN: [(&str, &str); 49] = [
     ("missing-site", "comes from the command line"),
     ("needless-probe", "takes kind and probe together"),
     ("no-items", "takes the site"),
+    ("no-result", "takes the probe and the templates together, and is a warning"),
     ("not-an-ancestor", "takes all steps together"),
     ("platform-mismatch", "takes plan and site together"),
     ("preflight-left-out", "takes another file, and is a warning"),
