@@ -42,6 +42,8 @@ impl Check {
         let open =
             if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
         output::line(format_args!("{} is valid: {} steps{open}", plan.name, plan.steps.len()))?;
+        // The process ends. Giving a large plan back piece by piece takes a tenth of the time in which it was compiled.
+        std::mem::forget(loaded);
         Ok(())
     }
 }
