@@ -15,6 +15,8 @@ from tables import megabytes, number, spread
 
 #: A side that took longer than this at one size, in seconds, takes part in no further round of it.
 BUDGET = 60
+#: Syncs are counted over so many steps at most: to follow an interpreter with many threads takes minutes.
+FOLLOWED = 1000
 
 
 @dataclass
@@ -55,7 +57,8 @@ class Measured:
     count: int
     costs: list = field(default_factory=list)
     peak: int = 0
-    syncs: int | None = None
+    #: A step.
+    syncs: float | None = None
 
     @property
     def walls(self):
@@ -76,7 +79,7 @@ class Measured:
         cells.append(spread(self.walls, self.count / 1000))
         cells.append(number(sum(cost.cpu for cost in self.costs) / len(self.costs) / self.count * 1000))
         cells.append(megabytes(self.peak))
-        cells.append("" if self.syncs is None else number(self.syncs / self.count))
+        cells.append("" if self.syncs is None else number(self.syncs))
         cells.append(len(self.costs))
         return cells
 
@@ -124,7 +127,9 @@ def first_run(bench, side, steps_of, parallel, syncs):
     measured = Measured(side, len(whole), peak=peak)
     if syncs:
         with bench.place(side) as place:
-            measured.syncs = measuring.synced(side.prepare(place, steps_of("true"), parallel))
+            steps = steps_of("true")[:FOLLOWED]
+            syncs = measuring.synced(side.prepare(place, steps, parallel))
+            measured.syncs = None if syncs is None else syncs / len(steps)
     return measured
 
 

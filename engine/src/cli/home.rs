@@ -239,6 +239,9 @@ impl Home {
         }
         let all = self.glance_all()?;
         let last = match all.first() {
+            Some(last) if last.beginning().is_none() && last.damage.is_none() => {
+                format!("the last one, {}, never began, so nothing was done: run the plan again", last.id)
+            }
             Some(last) => format!("the last one, {0}, is {1}: `requorum runs show {0}`", last.id, last.state()),
             None => "there has been none: `requorum run PLAN -i SITE` begins one".to_owned(),
         };

@@ -49,7 +49,7 @@ class Requorum(Side):
         if runs and all(run["state"] == "done" for run in runs):
             # It was killed after its end.
             return listed
-        if any(run["state"] != "cut off" or run["unfinished"] for run in runs):
+        if any(run["state"] != "never began" for run in runs):
             return self.job(place, ["resume", "--parallel", str(parallel)])
         return self.prepare(place, steps, parallel)
 
