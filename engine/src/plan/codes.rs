@@ -51,7 +51,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("not-an-ancestor", "the result of a step that need not have run before"),
     ("platform-mismatch", "a plan for other platforms than that of the site, or of the plan that includes it"),
     ("preflight-left-out", "a plan that is included without what it checks first (warning)"),
-    ("relative-path", "a path on a host that does not begin with `/`"),
+    (
+        "relative-path",
+        "a path that does not begin with `/`, on a host or where no directory is known that it could start from",
+    ),
     ("result-is-a-list", "a field of the result of a step that fans out"),
     ("reverts-inside", "a plan that goes back in time, included in one that does not say so"),
     ("secret-changed", "a secret from which something is computed"),

@@ -13,6 +13,7 @@ use super::document::{CheckDecl, KindUse, Kinds, StepDecl, Steps, checks_in};
 use super::expand::Whole;
 use super::fields::list;
 use super::names::{At, Here, Names, Subjects, fill, malformed};
+use super::paths;
 use super::template::{Scope, hole_in};
 use super::validate::{self, Bad, sort};
 use super::yaml::{Entry, Finder, Node, Tree};
@@ -315,6 +316,7 @@ impl Compiler<'_, '_> {
             // What a template makes of an empty input may be bad, and the author has thought of it in `when`.
             let mut written = |bad: &Bad| finder.text(&bad.way).is_some_and(|text| !text.contains('{'));
             found.extend(unusable.filter(|bad| !around.may_be_skipped || written(bad)));
+            found.extend(paths::not_laid(used.kind, args, self.names.scope().start()));
         }
         for bad in found {
             let span = match bad.code {

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use super::compiled::Subject;
 use super::diagnostic::nearest;
 use super::fields::list;
+use super::paths::Start;
 use growing::Growing;
 pub(super) use placeholder::{Hole, hole_in, hole_of};
 pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
@@ -126,13 +127,26 @@ impl BadTemplate {
     }
 }
 
-/// What templates see. A copy is cheap.
+/// What templates see, and where the paths in them start. A copy is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     names: Arc<BTreeMap<&'static str, minijinja::Value>>,
+    start: Start,
 }
 
 impl Scope {
+    /// Lets relative paths of this machine start from somewhere.
+    #[must_use]
+    pub fn starting(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Returns where relative paths of this machine start.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
     /// Lets templates see the inputs.
     #[must_use]
     pub fn inputs(self, inputs: &Map<String, Value>) -> Self {
