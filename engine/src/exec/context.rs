@@ -178,6 +178,14 @@ pub fn bad_template(error: &BadTemplate) -> Fault {
     Fault::refused(format!("an argument could not be rendered: {error}"))
 }
 
+/// Turns the error of a condition into a fault.
+#[must_use]
+pub fn bad_condition(error: &BadTemplate) -> Fault {
+    let fault = Fault::refused(format!("a condition could not be evaluated: {error}"));
+    let fault = error.cause.iter().fold(fault, Fault::seen);
+    error.help.iter().fold(fault, Fault::hint)
+}
+
 fn bad_args(kind: &Kind, bad: &[BadArgs]) -> Fault {
     let lines: Vec<String> = bad
         .iter()

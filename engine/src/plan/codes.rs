@@ -65,6 +65,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("several-kinds", "a step or a check that names more than one kind"),
     ("template", "a template that cannot be rendered with the values that it has"),
     ("template-syntax", "a template or an expression that is malformed"),
+    ("text-as-condition", "a condition that is a text: even the text `false` would hold"),
     ("too-many-includes", "more included plans, or more steps of them, than can be meant"),
     ("undefined-name", "a name that templates do not have there"),
     ("undefined-value", "a part of a value that is not there"),

@@ -17,7 +17,10 @@ use super::document::{Outline, StepDecl};
 use super::expand::{Part, Whole};
 use super::paths::Start;
 use super::site::ReadSite;
-use super::template::{BadTemplate, Hole, Scope, bare_path, hole_in, paths_of_expression, paths_of_text, render};
+use super::template::{
+    BadTemplate, Hole, Scope, bare_path, hole_in, paths_of_expression, paths_of_text, render, text_as_condition,
+    whole_path,
+};
 use super::yaml::{Entry, Node, Tree};
 pub(super) use at::{At, Here, Subjects};
 use look::secret_shown;
@@ -253,7 +256,7 @@ impl<'a> Names<'a> {
         (Value::String(secrets + &hole), false)
     }
 
-    /// Checks a bare expression.
+    /// Checks a bare expression, which is a condition.
     pub fn prepare_expression(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> Option<Known> {
         let before = problems.count();
         let at = At::expression(span, text);
@@ -261,6 +264,9 @@ impl<'a> Names<'a> {
         let sight = self.look(&paths, here, at, problems);
         if let Some((name, path)) = sight.secrets.first_key_value() {
             secret_shown(name, here.shown_in.unwrap_or("an expression"), at.path(path, problems), problems);
+        }
+        if let Some(Hole::Text | Hole::Duration | Hole::Size) = whole_path(text).and_then(|path| self.hole_at(&path)) {
+            malformed(&text_as_condition(text), at, problems);
         }
         (problems.count() == before).then_some(Known { known: !sight.hole, per_item: sight.per_item })
     }

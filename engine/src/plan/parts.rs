@@ -159,7 +159,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Checks a bare expression, and evaluates it where all is known: for each item, as the run will.
+    /// Checks a condition, and evaluates it where all is known: for each item, as the run will.
     fn expression(&mut self, text: &str, span: Span, around: Around<'_>, what: &'static str) {
         let here = around.here.shown_in(what);
         let Some(seen) = self.names.prepare_expression(text, span, here, self.problems) else { return };
@@ -167,7 +167,7 @@ impl Compiler<'_, '_> {
             return;
         }
         for scope in self.scopes(seen.per_item, around) {
-            if let Err(error) = super::template::evaluate(text, &scope) {
+            if let Err(error) = super::template::holds(text, &scope) {
                 malformed(&error, At::expression(span, text), self.problems);
             }
         }

@@ -37,6 +37,8 @@ const FUEL: u64 = 1_000_000;
 const RECURSION: usize = 100;
 /// How much one template may give, in bytes: as much as a plan may have. Fuel counts instructions, not what they make.
 const MOST_BYTES: usize = 64 << 20;
+/// How many characters of a text are shown where it is refused.
+const SHOWN_TEXT: usize = 60;
 /// What a value counts for beside its text.
 const VALUE_BYTES: usize = 64;
 
@@ -86,6 +88,8 @@ enum Sort {
     Endless,
     /// It would change a secret.
     Secret,
+    /// It is a condition whose value is a text.
+    TextAsCondition,
     /// It cannot be rendered with the values that it has.
     Failed,
 }
@@ -122,6 +126,7 @@ impl BadTemplate {
             Sort::Undefined => "undefined-value",
             Sort::Endless => "endless-template",
             Sort::Secret => "secret-changed",
+            Sort::TextAsCondition => "text-as-condition",
             Sort::Failed => "template",
         }
     }
@@ -331,10 +336,25 @@ fn absent(value: &minijinja::Value, path: &str, name: &str) -> BadTemplate {
     }
 }
 
-/// Evaluates a condition: `false`, 0, nothing and what is empty do not hold.
+/// Evaluates a condition: `false`, 0, nothing, an empty list and an empty map do not hold. A text is refused: `false` would hold.
 pub fn holds(expression: &str, scope: &Scope) -> Result<bool, BadTemplate> {
     let value = evaluate(expression, scope)?;
+    if let Value::String(text) = &value {
+        let shown = placeholders_in(&value).is_empty() && text.chars().count() <= SHOWN_TEXT;
+        let cause = if shown { format!("it is the text `{}`", text.escape_debug()) } else { "it is a text".to_owned() };
+        return Err(text_as_condition(expression).cause(cause));
+    }
     Ok(minijinja::Value::from(Serde(&value)).is_true())
+}
+
+/// Refuses a condition that is a text.
+pub(super) fn text_as_condition(expression: &str) -> BadTemplate {
+    let written = expression.trim();
+    let message = format!("`{written}` is a text, and cannot be a condition: even the text `false` would hold");
+    BadTemplate::new(Sort::TextAsCondition, message)
+        .help(format!("compare it: `{written} == 'true'`, or `{written} != ''` if any text will do"))
+        .at(0..written.len())
+        .inside(expression, written)
 }
 
 fn render_scalar(text: &str, scope: &Scope) -> Result<Value, BadTemplate> {
@@ -450,10 +470,15 @@ fn own_names(spelled: &str, is_expression: bool, names: impl IntoIterator<Item =
     paths
 }
 
+/// Returns the path of a bare expression that is nothing but one.
+pub(super) fn whole_path(expression: &str) -> Option<String> {
+    spelling::path(&spelling::expression(expression.trim()))
+}
+
 /// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
 pub(super) fn bare_path(text: &str) -> Option<String> {
     match Form::of(text) {
-        Form::Expression(expression) => spelling::path(&spelling::expression(expression.trim())),
+        Form::Expression(expression) => whole_path(expression),
         Form::Plain | Form::Template => None,
     }
 }

@@ -97,6 +97,7 @@ const UNSEEN: [(&str, &str); 50] = [
     ("self-need", "takes another key of the step"),
     ("template", "is in a template"),
     ("template-syntax", "is in a template"),
+    ("text-as-condition", "is in a template"),
     ("too-many-includes", "takes other files"),
     ("undefined-name", "is in a template"),
     ("undefined-value", "is in a template"),
