@@ -3,6 +3,7 @@
 /// Every code, in alphabetical order, with what is wrong where it appears. Nothing is reported under another one.
 pub const CODES: &[(&str, &str)] = &[
     ("argument-rule", "arguments that exclude each other, or none of several of which one is needed"),
+    ("bad-address", "an address of a host with more than a name or an IP address"),
     ("bad-argument", "an argument of the right type, which the kind cannot use"),
     ("bad-default", "the default of an input is not one of its values"),
     ("bad-fingerprint", "a fingerprint of the wrong form"),
@@ -47,6 +48,8 @@ pub const CODES: &[(&str, &str)] = &[
     ("no-result", "what a command said, used as if its probe never found the effect there (warning)"),
     ("no-steps", "a plan without steps"),
     ("not-a-check", "an action where only a check can stand"),
+    ("not-a-plan", "a site where a plan is meant"),
+    ("not-a-site", "a plan where a site is meant"),
     ("not-an-action", "a check where only an action can stand"),
     ("not-an-ancestor", "the result of a step that need not have run before"),
     ("platform-mismatch", "a plan for other platforms than that of the site, or of the plan that includes it"),
