@@ -285,7 +285,11 @@ pub(super) fn values(
         let value = value.unwrap_or_else(|cause| {
             // What is given beside the plan has no place in it.
             problems
-                .error(input.span, "bad-input", format!("the value given for the input `{}` does not fit", input.name))
+                .error(
+                    Span::default(),
+                    "bad-input",
+                    format!("the value given for the input `{}` does not fit", input.name),
+                )
                 .cause(cause);
             input.ty.hole().value()
         });
@@ -485,7 +489,11 @@ fn secret(
     found.values.insert(input.name.to_owned(), placeholder(&name).into());
     if request.inputs.set.iter().any(|(set, _)| set == input.name) {
         problems
-            .error(input.span, "secret-on-command-line", format!("the secret `{}` was given with --set", input.name))
+            .error(
+                Span::default(),
+                "secret-on-command-line",
+                format!("the secret `{}` was given with --set", input.name),
+            )
             .cause("the command line of a process can be read by everybody on the machine")
             .help(format!("use --set-file {}=FILE", input.name));
         return;
