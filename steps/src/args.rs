@@ -13,6 +13,11 @@ pub enum Type {
     Str,
     /// Text that is a path.
     Path,
+    /// Text that is a path of this machine. The engine lays a relative one on the directory of the plan, so that a kind is
+    /// made with a path that means the same file wherever a process stands.
+    LocalPath,
+    /// Likewise, or `HOST:/path`, a path on a host of the site.
+    Place,
     /// A whole number.
     Int,
     /// `true` or `false`.

@@ -10,6 +10,7 @@ mod defects;
 mod drawing;
 mod included;
 mod output;
+mod paths;
 mod preview;
 mod rollback;
 mod running;

@@ -1,7 +1,9 @@
 //! What needs neither network nor state: `check`, `graph`, `plans`, `version`; and what is refused before a run begins.
 
 use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::net::TcpListener;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -193,4 +195,40 @@ fn what_is_unknown_on_the_command_line_is_a_mistake_in_usage() {
     let run = laptop.newest().id;
     laptop.expect(2, &["resume", &run]).says("done");
     laptop.expect(2, &["skip", &run, "b", "--reason", "x"]);
+}
+
+/// A plan that takes a text, a secret, and a file on a host.
+const PIPED: &str = "requorum: 1
+name: try
+inputs: { text: { type: string, default: x }, word: { type: secret, required: false } }
+steps:
+  - { id: say, command.run: { run: \"echo {{ inputs.text | shq }}\", stdin: \"{{ inputs.word }}\" } }
+  - { id: write, on: \"{{ site.hosts | role('etcd') }}\", file.write: { path: /tmp/x, content: x } }
+";
+
+#[test]
+fn a_named_pipe_is_refused_wherever_a_file_is_meant_and_one_that_a_shell_has_opened_is_read() {
+    let laptop = Laptop::new();
+    let plan = laptop.write("plan.yaml", PIPED);
+    let site = laptop.write("site.yaml", SITE);
+    let pipe = laptop.path("pipe.yaml").display().to_string();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let sources = [
+        laptop.write("include.yaml", &format!("requorum: 1\nname: try\nsteps:\n  - include: {pipe}\n")),
+        laptop.write("template.yaml", &PIPED.replace("content: x", &format!("template: {pipe}"))),
+        pipe.clone(),
+    ];
+    for plan in &sources {
+        laptop.expect(3, &["check", plan]).says("it is a named pipe");
+    }
+    laptop.expect(3, &["check", &plan, "-i", &pipe]).says("it is a named pipe");
+    laptop.expect(3, &["check", &plan, "--set-file", &format!("text={pipe}")]).says("it is a named pipe");
+    let secret = ["run", &plan, "-i", &site, "--yes", "--set-file", &format!("word={pipe}")];
+    laptop.expect(4, &secret).says("it is a named pipe");
+    laptop.expect(3, &["check", "/dev/zero"]).says("it is a device");
+
+    let mut command = laptop.command(&["check", "/dev/stdin"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(PIPED.as_bytes()).unwrap();
+    assert!(child.wait_with_output().unwrap().status.success());
 }

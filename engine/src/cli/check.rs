@@ -9,6 +9,7 @@ use super::load::{self, LoadError, Loaded};
 use super::options::{Format, Global, Inputs};
 use super::output;
 use crate::plan::{Diagnostic, Mode, diagnostic};
+use crate::report::phrase;
 
 /// Checks a plan, and a site, without touching network or state
 #[derive(Debug, Args)]
@@ -41,7 +42,7 @@ impl Check {
         let open = plan.steps.iter().filter(|step| step.items.is_none()).count();
         let open =
             if open > 0 { format!(", {open} of them over hosts that only a site can tell") } else { String::new() };
-        output::line(format_args!("{} is valid: {} steps{open}", plan.name, plan.steps.len()))?;
+        output::line(format_args!("{} is valid: {}{open}", plan.name, phrase::count(plan.steps.len(), "step")))?;
         // The process ends. Giving a large plan back piece by piece takes a tenth of the time in which it was compiled.
         std::mem::forget(loaded);
         Ok(())

@@ -107,8 +107,9 @@ impl Commit {
         let count = hosts.len();
         journal.commit(vec![Event::Committed { by: operator(), hosts, purged: Vec::new() }])?;
         output::line(format_args!(
-            "run {}: its capsules are removed on {count} hosts and on this machine",
-            original.id
+            "run {}: its capsules are removed on {} and on this machine",
+            original.id,
+            phrase::count(count, "host")
         ))?;
         if unseen.is_empty() {
             return Ok(());

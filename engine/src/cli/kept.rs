@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::{CommandError, Exit, chain};
 use crate::exec::context::Base;
-use crate::plan::compiled::{FORMAT, Plan, SecretSource};
+use crate::plan::compiled::{FORMAT, Included, Plan, SecretSource};
 use crate::plan::site_change::with_hosts_of;
 use crate::plan::{ReadSite, Scope};
 use crate::run::plans::Plans;
@@ -117,11 +117,12 @@ impl Kept {
             values.iter().map(|(name, value)| (name.clone(), hosts(value))).collect()
         };
         let common = Scope::default().site(&self.site.value).run(&run);
-        let scope = |inputs: &Map<String, Value>, vars: &Map<String, Value>| {
-            common.clone().inputs(&now(inputs)).vars(&now(vars))
+        let scope = |part: Option<&str>, inputs: &Map<String, Value>, vars: &Map<String, Value>| {
+            common.clone().starting(self.plan.directories.start(part)).inputs(&now(inputs)).vars(&now(vars))
         };
-        let included = self.plan.included.iter().map(|(part, own)| (part.clone(), scope(&own.inputs, &own.vars)));
-        Base { plan: scope(&self.plan.inputs, &self.plan.vars), included: included.collect() }
+        let of = |(part, own): (&String, &Included)| (part.clone(), scope(Some(part), &own.inputs, &own.vars));
+        let included = self.plan.included.iter().map(of).collect();
+        Base { plan: scope(None, &self.plan.inputs, &self.plan.vars), included }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Plans and sites from where the operator says: a path, or a name of the library.
 
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -9,6 +10,7 @@ use super::error::{CommandError, Exit};
 use super::kept::Kept;
 use super::options::Inputs;
 use super::output;
+use crate::exec::pipe;
 use crate::plan::diagnostic::{self, Diagnostic};
 use crate::plan::{
     Compiled, Files, Given, Kept as KeptInputs, Mode, ReadSite, Refused, Request, Source, compile, compile_for,
@@ -19,7 +21,7 @@ struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &Path) -> Result<String, String> {
-        match fs::read_to_string(path) {
+        match bytes(path).and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::ErrorKind::InvalidData.into())) {
             Ok(text) => Ok(text),
             Err(error) => {
                 let shipped = path.to_str().and_then(requorum_plans::file);
@@ -39,6 +41,16 @@ impl Files for Disk {
     fn identity(&self, path: &Path) -> PathBuf {
         fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
     }
+}
+
+/// Reads a file to its end, which it must have.
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    pipe::refuse(path)?;
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(io::Error::other("it is a device, and no file"));
+    }
+    fs::read(path)
 }
 
 /// Says why a file cannot be read.
@@ -61,6 +73,10 @@ pub fn plan(named: &str) -> Result<Source, CommandError> {
     if let Some(shipped) = requorum_plans::find(named) {
         return Ok(Source { name: shipped.name, text: shipped.text.to_owned(), directory: None });
     }
+    // What is there and no file, such as `<(command)`, is read or refused as what it is.
+    if path.exists() {
+        return read(path, "plan");
+    }
     let names = Disk.shipped_names();
     let error =
         CommandError::new(Exit::Invalid, format!("there is no plan `{named}`, neither a file nor in the library"));
@@ -76,7 +92,7 @@ pub fn site(path: &Path) -> Result<Source, CommandError> {
 }
 
 fn read(path: &Path, what: &str) -> Result<Source, CommandError> {
-    let text = fs::read(path).map_err(|error| {
+    let text = bytes(path).map_err(|error| {
         CommandError::new(Exit::Invalid, format!("cannot read the {what} {}: {}", path.display(), why_not(&error)))
     })?;
     let text = String::from_utf8(text).map_err(|error| {

@@ -92,6 +92,8 @@ fn type_name(ty: Type) -> String {
     match ty {
         Type::Str => "text".to_owned(),
         Type::Path => "path".to_owned(),
+        Type::LocalPath => "path here".to_owned(),
+        Type::Place => "path here or `HOST:/path`".to_owned(),
         Type::Int => "integer".to_owned(),
         Type::Bool => "boolean".to_owned(),
         Type::Duration => "duration".to_owned(),

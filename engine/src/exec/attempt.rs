@@ -105,7 +105,7 @@ impl Work<'_> {
             match template::holds(&because, &self.entry.scope) {
                 Ok(true) => {}
                 Ok(false) => return self.commit(Event::Skipped { id: self.entry.id.clone(), because }).await,
-                Err(error) => return self.fail(0, context::bad_template(&error)).await,
+                Err(error) => return self.fail(0, context::bad_condition(&error)).await,
             }
         }
         if self.opens_gate().await? {

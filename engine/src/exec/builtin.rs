@@ -50,7 +50,7 @@ impl Work<'_> {
                 let fault = Fault::refused(message).expected(format!("`{expression}` is true")).seen("it is false");
                 self.fail(0, fault).await
             }
-            Err(error) => self.fail(0, context::bad_template(&error)).await,
+            Err(error) => self.fail(0, context::bad_condition(&error)).await,
         }
     }
 

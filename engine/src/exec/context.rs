@@ -138,10 +138,10 @@ impl Context {
         AttemptId { run: self.holder.run.clone(), step: id.step.clone(), item: id.item.clone(), number }
     }
 
-    /// Renders arguments and checks them once more against their kind.
+    /// Renders arguments and checks them once more against their kind. Their paths of this machine are absolute then.
     pub fn render_args(&self, kind: &Kind, args: &Value, scope: &Scope) -> Result<Value, Fault> {
-        let rendered = template::render(args, scope).map_err(|error| bad_template(&error))?;
-        validate::rendered(kind, &rendered).map_err(|bad| bad_args(kind, &bad))?;
+        let mut rendered = template::render(args, scope).map_err(|error| bad_template(&error))?;
+        validate::rendered(kind, &mut rendered, scope.start()).map_err(|bad| bad_args(kind, &bad))?;
         Ok(rendered)
     }
 
@@ -176,6 +176,14 @@ pub fn kind(name: &str) -> Result<&'static Kind, Fault> {
 #[must_use]
 pub fn bad_template(error: &BadTemplate) -> Fault {
     Fault::refused(format!("an argument could not be rendered: {error}"))
+}
+
+/// Turns the error of a condition into a fault.
+#[must_use]
+pub fn bad_condition(error: &BadTemplate) -> Fault {
+    let fault = Fault::refused(format!("a condition could not be evaluated: {error}"));
+    let fault = error.cause.iter().fold(fault, Fault::seen);
+    error.help.iter().fold(fault, Fault::hint)
 }
 
 fn bad_args(kind: &Kind, bad: &[BadArgs]) -> Fault {

@@ -226,7 +226,7 @@ impl Look<'_> {
         match template::holds(&because, &self.entry.scope) {
             Ok(true) => None,
             Ok(false) => Some(Outlook::Skipped { because }),
-            Err(error) => Some(fails(context::bad_template(&error))),
+            Err(error) => Some(fails(context::bad_condition(&error))),
         }
     }
 
@@ -292,7 +292,7 @@ impl Look<'_> {
                 let fault = Fault::refused(format!("`{expression}` is false"));
                 (fails(fault), Vec::new())
             }
-            Err(error) => (fails(context::bad_template(&error)), Vec::new()),
+            Err(error) => (fails(context::bad_condition(&error)), Vec::new()),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod inbox;
 pub mod journal;
 pub mod look;
 pub mod output;
+pub mod pipe;
 pub mod reconcile;
 pub mod secrets;
 pub mod signals;

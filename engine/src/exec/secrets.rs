@@ -11,6 +11,7 @@ use requorum_steps::Fault;
 use requorum_steps::redact::{Given, Redactor, Secret};
 use serde_json::Value;
 
+use super::pipe;
 use crate::plan::compiled::{SecretOrigin, SecretSource};
 use crate::plan::template::{self, Lost};
 
@@ -105,6 +106,7 @@ fn from_environment(name: &str) -> Result<Vec<u8>, String> {
 fn from_file(path: &str) -> Result<Vec<u8>, String> {
     let read = || {
         let mut value = Vec::new();
+        pipe::refuse(path.as_ref())?;
         // Some files have no end.
         File::open(path)?.take(LONGEST as u64 + 1).read_to_end(&mut value)?;
         Ok(value)

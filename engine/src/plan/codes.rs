@@ -3,6 +3,7 @@
 /// Every code, in alphabetical order, with what is wrong where it appears. Nothing is reported under another one.
 pub const CODES: &[(&str, &str)] = &[
     ("argument-rule", "arguments that exclude each other, or none of several of which one is needed"),
+    ("bad-address", "an address of a host with more than a name or an IP address"),
     ("bad-argument", "an argument of the right type, which the kind cannot use"),
     ("bad-default", "the default of an input is not one of its values"),
     ("bad-fingerprint", "a fingerprint of the wrong form"),
@@ -47,11 +48,16 @@ pub const CODES: &[(&str, &str)] = &[
     ("no-result", "what a command said, used as if its probe never found the effect there (warning)"),
     ("no-steps", "a plan without steps"),
     ("not-a-check", "an action where only a check can stand"),
+    ("not-a-plan", "a site where a plan is meant"),
+    ("not-a-site", "a plan where a site is meant"),
     ("not-an-action", "a check where only an action can stand"),
     ("not-an-ancestor", "the result of a step that need not have run before"),
     ("platform-mismatch", "a plan for other platforms than that of the site, or of the plan that includes it"),
     ("preflight-left-out", "a plan that is included without what it checks first (warning)"),
-    ("relative-path", "a path on a host that does not begin with `/`"),
+    (
+        "relative-path",
+        "a path that does not begin with `/`, on a host or where no directory is known that it could start from",
+    ),
     ("result-is-a-list", "a field of the result of a step that fans out"),
     ("reverts-inside", "a plan that goes back in time, included in one that does not say so"),
     ("secret-changed", "a secret from which something is computed"),
@@ -62,6 +68,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("several-kinds", "a step or a check that names more than one kind"),
     ("template", "a template that cannot be rendered with the values that it has"),
     ("template-syntax", "a template or an expression that is malformed"),
+    ("text-as-condition", "a condition that is a text which says no: as every text it would hold"),
     ("too-many-includes", "more included plans, or more steps of them, than can be meant"),
     ("undefined-name", "a name that templates do not have there"),
     ("undefined-value", "a part of a value that is not there"),

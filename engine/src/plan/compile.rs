@@ -6,16 +6,17 @@ use std::path::Path;
 use requorum_steps::Kind;
 use serde_json::{Map, Value};
 
-use super::compiled::{ALONE, FORMAT, Included, Plan};
+use super::compiled::{ALONE, Directories, FORMAT, Included, Plan};
 use super::diagnostic::{File, Problems, Severity, Span};
 use super::document::{Document, Kinds, StepDecl};
-use super::expand::Whole;
+use super::expand::{Part, Whole};
 use super::include::Sources;
 use super::inputs::{self, Passed, Values};
 use super::names::Names;
 use super::needs::{self, Places};
 use super::order::Needs;
 use super::parts::{Compiler, Parts};
+use super::paths::Start;
 use super::site::{self, ReadSite};
 use super::{Diagnostic, Files, Given, Source, digest, foresight};
 
@@ -159,9 +160,24 @@ fn compile_plan(
         preflight,
         steps,
         included,
+        directories: directories(&whole, request),
     };
-    plan.digest = digest(&plan);
+    // A plan that is only checked may have holes, and is nothing that anybody could run.
+    if request.mode == Mode::Run {
+        plan.digest = digest(&plan);
+    }
     Some(plan)
+}
+
+/// Keeps where the files of the parts are. A name that is no Unicode cannot be kept; relative paths are refused there.
+fn directories(whole: &Whole<'_>, request: &Request<'_>) -> Directories {
+    let text = |path: &Path| path.to_str().map(str::to_owned);
+    let of = |part: &Part<'_>| part.source.directory.as_deref().and_then(text);
+    Directories {
+        home: request.home.and_then(text),
+        plan: whole.parts.first().and_then(of),
+        included: whole.parts.iter().filter_map(|part| Some((part.key.clone()?, of(part)?))).collect(),
+    }
 }
 
 /// Knows the names of all parts of a plan: of each after those of the part that includes it, which gives it its inputs.
@@ -174,7 +190,9 @@ fn names<'a>(
     problems: &mut Problems,
 ) -> Names<'a> {
     let mut names = Names::new(whole, steps, site);
+    let start = |part: &Part<'_>| Start::new(part.source.directory.as_deref(), request.home);
     for part in &whole.parts {
+        let own = start(part);
         if let Some(include) = &part.include {
             let outer = &whole.parts[part.parent];
             names.enter(part.parent);
@@ -183,11 +201,11 @@ fn names<'a>(
                 include.with.iter().map(|entry| (entry.key.to_string(), names.value(&entry.node, problems))).collect();
             let site = site.map(|read| &read.site);
             let name = part.document.name.as_str();
-            let passed = Passed { include, name, with: &with, from: outer.source, site, home: request.home };
+            let passed = Passed { include, name, with: &with, from: &start(outer), own: &own, site };
             values = passed.values(&part.document.inputs, problems);
         }
         problems.enter(&part.via);
-        names.add_part(std::mem::take(&mut values));
+        names.add_part(std::mem::take(&mut values), own);
         for entry in part.document.vars {
             names.add_var(entry, problems);
         }

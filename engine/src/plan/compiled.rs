@@ -4,11 +4,14 @@
 //! the JSON of the arguments; they are rendered when an item is about to start.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use requorum_steps::{Danger, Effect, HostName, ItemKey, StepId, units};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use super::paths::Start;
 
 /// The version of the persisted form of a compiled plan.
 ///
@@ -34,7 +37,8 @@ pub struct Plan {
     pub platforms: Vec<String>,
     /// Whether it takes the cluster back in time.
     pub reverts: bool,
-    /// SHA-256 over everything else in here, in hexadecimal: the identity of the plan with its inputs.
+    /// SHA-256 over everything else in here, in hexadecimal: the identity of the plan with its inputs. Empty where it was only
+    /// checked.
     pub digest: String,
     /// The inputs with their values. A secret is a placeholder here.
     pub inputs: Map<String, Value>,
@@ -49,6 +53,34 @@ pub struct Plan {
     /// The plans that were included, by the names that [`Step::part`] and [`CheckUse::part`] give them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub included: BTreeMap<String, Included>,
+    /// Where relative paths of this machine start. Another directory makes no other plan: it is no part of the digest.
+    #[serde(default, skip_serializing_if = "Directories::is_empty")]
+    pub directories: Directories,
+}
+
+/// Where the files of a plan were when it was compiled. A run goes on from there, wherever it is resumed from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directories {
+    /// What `~/` is.
+    pub home: Option<String>,
+    /// The directory of the plan itself; `None`: it has none, as a plan of the library, or it was compiled by a version that did
+    /// not keep it.
+    pub plan: Option<String>,
+    /// Likewise of the plans that were included.
+    pub included: BTreeMap<String, String>,
+}
+
+impl Directories {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns where paths start in a part of the plan. `None` is the plan's own part.
+    #[must_use]
+    pub fn start(&self, part: Option<&str>) -> Start {
+        let directory = part.map_or(self.plan.as_ref(), |part| self.included.get(part));
+        Start::new(directory.map(Path::new), self.home.as_deref().map(Path::new))
+    }
 }
 
 /// What the templates of an included plan see that is its own.

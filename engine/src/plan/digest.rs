@@ -11,7 +11,7 @@ use super::compiled::Plan;
 
 /// Returns the SHA-256 over a plan, in hexadecimal.
 ///
-/// It covers everything but the digest itself and the places (`FILE:LINE`): a comment or another directory makes no other
+/// It covers everything but the digest itself, the places (`FILE:LINE`) and the directories: a comment or another directory makes no other
 /// plan. Maps count by their entries and not by their order.
 ///
 /// The steps are fed one by one, and as they are: their JSON values would take most of the time, and of a large plan many times
@@ -33,6 +33,7 @@ pub fn digest(plan: &Plan) -> String {
         preflight,
         steps,
         included,
+        directories: _,
     } = plan;
     let mut hash = Hash::default();
     // What a plan does not have that includes no other is left out, so that its digest is that of the first format.

@@ -7,7 +7,7 @@ use requorum_steps::{Danger, Effect, Kind, StepId};
 
 use super::compiled::Retry;
 use super::diagnostic::{Problems, Span, nearest};
-use super::fields::{Fields, list, text, wrong};
+use super::fields::{Fields, OtherFile, list, text, wrong};
 use super::inputs::{Input, declared};
 use super::keys::{self, PLATFORMS, Table};
 use super::yaml::{Entry, Node, Tree};
@@ -182,6 +182,13 @@ pub(super) fn name_is_an_identifier(what: &str, entry: &Entry, problems: &mut Pr
     }
 }
 
+/// What is given in place of a plan by mistake.
+const SITE: OtherFile = OtherFile {
+    table: &keys::SITE,
+    code: "not-a-plan",
+    help: "a site is given with `-i`, beside a plan: requorum check PLAN -i SITE",
+};
+
 /// Says for what a plan is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -198,7 +205,7 @@ pub(super) fn read<'a>(
     kinds: &Kinds,
     problems: &mut Problems,
 ) -> Option<Document<'a>> {
-    let fields = Fields::read(node, &keys::PLAN, problems)?;
+    let fields = Fields::of_file(node, &keys::PLAN, &SITE, problems)?;
     version(&fields, problems);
     let vars = fields.get("vars").and_then(|node| Fields::open(node, "`vars`", problems));
     let vars = vars.map_or(&[] as &[Entry], |vars| vars.entries());

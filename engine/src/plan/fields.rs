@@ -8,6 +8,16 @@ use super::diagnostic::{Problems, Span};
 use super::keys::Table;
 use super::yaml::{Entry, Node, Tree};
 
+/// A sort of file that may be given by mistake.
+pub(super) struct OtherFile {
+    /// Its keys.
+    pub table: &'static Table,
+    /// The code of the problem.
+    pub code: &'static str,
+    /// How it is given.
+    pub help: &'static str,
+}
+
 /// A map whose keys are known.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields<'a> {
@@ -29,6 +39,18 @@ impl<'a> Fields<'a> {
                 .did_you_mean(&entry.key, known.names());
         }
         Some(fields)
+    }
+
+    /// Takes a file with known keys. One that has those of another sort of file gets one problem, instead of one for each key.
+    pub fn of_file(node: &'a Node, known: &Table, other: &OtherFile, problems: &mut Problems) -> Option<Self> {
+        let entries = Self::open(node, known.what, problems)?.entries;
+        if other.table.is_rather(known, entries.iter().map(|entry| entry.key.as_str())) {
+            problems
+                .error(node.span, other.code, format!("this is {}, and not {}", other.table.what, known.what))
+                .help(other.help);
+            return None;
+        }
+        Self::read(node, known, problems)
     }
 
     /// Takes a map with free keys.

@@ -1,19 +1,19 @@
 //! The inputs of a plan: what is declared, what is given, and the values that come of both.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use regex::Regex;
 use requorum_steps::{Site, units};
 use serde_json::{Map, Number, Value};
 
-use super::Source;
 use super::compile::{Mode, Request};
 use super::compiled::{SecretOrigin, SecretSource};
 use super::diagnostic::{Problems, Span, nearest};
 use super::document::IncludeDecl;
 use super::fields::{Fields, list, text};
 use super::keys::{self, Shape};
+use super::paths::Start;
 use super::template::{Hole, hole_in, hole_of, placeholder, placeholders_in};
 use super::validate::sort;
 use super::yaml::{self, Entry, Node};
@@ -270,7 +270,10 @@ pub(super) fn values(
             Some(Ok(value)) => accepts(input, &value, site).map(|()| value),
             Some(Err(error)) => Err(error),
             None => match (input.default, request.mode) {
-                (Some(node), _) => Ok(node.to_json()),
+                (Some(node), _) => {
+                    let start = Start::new(request.plan.directory.as_deref(), request.home);
+                    Ok(default(input, node, &start, node.span, problems))
+                }
                 (None, Mode::Check) => Ok(input.ty.hole().value()),
                 (None, Mode::Run) if input.required => {
                     missing(input, "--set", problems);
@@ -280,8 +283,13 @@ pub(super) fn values(
             },
         };
         let value = value.unwrap_or_else(|cause| {
+            // What is given beside the plan has no place in it.
             problems
-                .error(input.span, "bad-input", format!("the value given for the input `{}` does not fit", input.name))
+                .error(
+                    Span::default(),
+                    "bad-input",
+                    format!("the value given for the input `{}` does not fit", input.name),
+                )
                 .cause(cause);
             input.ty.hole().value()
         });
@@ -300,10 +308,11 @@ pub(super) struct Passed<'i> {
     pub name: &'i str,
     /// The rendered `with`.
     pub with: &'i Map<String, Value>,
-    /// The file that includes it, which relative paths start from.
-    pub from: &'i Source,
+    /// Where relative paths start in the plan that includes it.
+    pub from: &'i Start,
+    /// Likewise in the plan that is included.
+    pub own: &'i Start,
     pub site: Option<&'i Site>,
-    pub home: Option<&'i Path>,
 }
 
 impl Passed<'_> {
@@ -339,7 +348,7 @@ impl Passed<'_> {
                 }
                 input.ty.hole().value()
             }),
-            (None, Some(node)) => node.to_json(),
+            (None, Some(node)) => default(input, node, self.own, self.include.of.1, problems),
             (None, None) if !input.required => Value::Null,
             (None, None) => {
                 let message = format!("the plan `{}` needs a value for its input `{}`", self.name, input.name);
@@ -377,9 +386,7 @@ impl Passed<'_> {
             InputType::Host => host_name(value),
             InputType::Hosts => hosts_names(value),
             InputType::File | InputType::Directory => match value.as_str() {
-                Some(path) if !hole_in(value) => {
-                    self.from.resolve(path, self.home).to_string_lossy().into_owned().into()
-                }
+                Some(path) if !hole_in(value) => self.from.lay(path)?.into(),
                 Some(_) | None => value.clone(),
             },
             _ => value.clone(),
@@ -405,6 +412,20 @@ impl Passed<'_> {
         }
         accepts(input, &value, self.site).map(|()| value)
     }
+}
+
+/// Returns the default of an input. A relative path starts from the directory of the plan; where there is none, that is
+/// reported at `place`.
+fn default(input: &Input<'_>, node: &Node, start: &Start, place: Span, problems: &mut Problems) -> Value {
+    let (InputType::File | InputType::Directory, Some(path)) = (input.ty, node.text()) else { return node.to_json() };
+    start.lay(path).map_or_else(
+        |cause| {
+            let message = format!("the default of `{}` cannot be used", input.name);
+            problems.error(place, "bad-default", message).cause(cause).help("write an absolute path");
+            input.ty.hole().value()
+        },
+        Value::from,
+    )
 }
 
 /// Says whether what is known to become one type may become what another asks for.
@@ -468,7 +489,11 @@ fn secret(
     found.values.insert(input.name.to_owned(), placeholder(&name).into());
     if request.inputs.set.iter().any(|(set, _)| set == input.name) {
         problems
-            .error(input.span, "secret-on-command-line", format!("the secret `{}` was given with --set", input.name))
+            .error(
+                Span::default(),
+                "secret-on-command-line",
+                format!("the secret `{}` was given with --set", input.name),
+            )
             .cause("the command line of a process can be read by everybody on the machine")
             .help(format!("use --set-file {}=FILE", input.name));
         return;

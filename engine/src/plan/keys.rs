@@ -29,6 +29,13 @@ impl Table {
         self.keys.iter().map(|key| key.name)
     }
 
+    /// Says whether a map with these keys is rather of this table than of another: two at least are only in this one, and none
+    /// only in the other.
+    pub fn is_rather<'k>(&self, other: &Self, keys: impl Iterator<Item = &'k str> + Clone) -> bool {
+        let of_this = keys.clone().filter(|key| self.has(key) && !other.has(key)).count();
+        of_this >= 2 && !keys.into_iter().any(|key| other.has(key) && !self.has(key))
+    }
+
     /// Says whether it has a key.
     pub fn has(&self, name: &str) -> bool {
         self.names().any(|known| known == name)

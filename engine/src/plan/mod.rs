@@ -20,6 +20,7 @@ mod names;
 mod needs;
 mod order;
 mod parts;
+pub mod paths;
 mod scalar;
 pub mod schema;
 mod site;

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::diagnostic::{Place, Problems, Span};
 use super::document::{Outline, StepDecl};
 use super::expand::{Part, Whole};
+use super::paths::Start;
 use super::site::ReadSite;
 use super::template::{BadTemplate, Hole, Scope, bare_path, hole_in, paths_of_expression, paths_of_text, render};
 use super::yaml::{Entry, Node, Tree};
@@ -110,10 +111,10 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Adds the next part with the values of its inputs, and enters it; its vars are added with [`Names::add_var`].
-    pub fn add_part(&mut self, values: Map<String, Value>) {
-        let scope = self.common.clone().inputs(&values).growing_vars();
+    /// Adds the next part with the values of its inputs and where its paths start, and enters it; its vars are added with [`Names::add_var`].
+    pub fn add_part(&mut self, values: Map<String, Value>, start: Start) {
         self.at = self.own.len();
+        let scope = self.common.clone().starting(start).inputs(&values).growing_vars();
         self.own.push(Own { values, vars: Map::new(), scope });
     }
 
@@ -252,7 +253,7 @@ impl<'a> Names<'a> {
         (Value::String(secrets + &hole), false)
     }
 
-    /// Checks a bare expression.
+    /// Checks a bare expression, which is a condition.
     pub fn prepare_expression(&mut self, text: &str, span: Span, here: Here, problems: &mut Problems) -> Option<Known> {
         let before = problems.count();
         let at = At::expression(span, text);

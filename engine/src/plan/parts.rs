@@ -13,6 +13,7 @@ use super::document::{CheckDecl, KindUse, Kinds, StepDecl, Steps, checks_in};
 use super::expand::Whole;
 use super::fields::list;
 use super::names::{At, Here, Names, Subjects, fill, malformed};
+use super::paths;
 use super::template::{Scope, hole_in};
 use super::validate::{self, Bad, sort};
 use super::yaml::{Entry, Finder, Node, Tree};
@@ -158,7 +159,7 @@ impl Compiler<'_, '_> {
         }
     }
 
-    /// Checks a bare expression, and evaluates it where all is known: for each item, as the run will.
+    /// Checks a condition, and evaluates it where all is known: for each item, as the run will.
     fn expression(&mut self, text: &str, span: Span, around: Around<'_>, what: &'static str) {
         let here = around.here.shown_in(what);
         let Some(seen) = self.names.prepare_expression(text, span, here, self.problems) else { return };
@@ -166,7 +167,7 @@ impl Compiler<'_, '_> {
             return;
         }
         for scope in self.scopes(seen.per_item, around) {
-            if let Err(error) = super::template::evaluate(text, &scope) {
+            if let Err(error) = super::template::holds(text, &scope) {
                 malformed(&error, At::expression(span, text), self.problems);
             }
         }
@@ -315,6 +316,7 @@ impl Compiler<'_, '_> {
             // What a template makes of an empty input may be bad, and the author has thought of it in `when`.
             let mut written = |bad: &Bad| finder.text(&bad.way).is_some_and(|text| !text.contains('{'));
             found.extend(unusable.filter(|bad| !around.may_be_skipped || written(bad)));
+            found.extend(paths::not_laid(used.kind, args, self.names.scope().start()));
         }
         for bad in found {
             let span = match bad.code {

@@ -13,7 +13,7 @@ use super::Source;
 use super::compiled::{SecretOrigin, SecretSource};
 use super::diagnostic::{File, Problems, Span, nearest};
 use super::document::{name_is_an_identifier, version};
-use super::fields::{Fields, text};
+use super::fields::{Fields, OtherFile, text};
 use super::keys::{self, PLATFORMS};
 use super::template::placeholder;
 use super::yaml::{self, Node, Tree};
@@ -33,7 +33,7 @@ pub struct ReadSite {
 /// Reads a site. `None` where it is too broken to go on; problems are reported either way.
 pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems) -> Option<ReadSite> {
     let node = yaml::parse(source, File::MAIN, problems)?;
-    let fields = Fields::read(&node, &keys::SITE, problems)?;
+    let fields = Fields::of_file(&node, &keys::SITE, &PLAN, problems)?;
     version(&fields, problems);
     let mut reader = Reader { source, home, problems, via_ssh: false };
     // How etcd is reached is written beside the hosts, and says whether two of them may have one client URL.
@@ -57,6 +57,25 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
     let value = for_templates(&site, &secrets, &kube);
     Some(ReadSite { site, value, secrets })
 }
+
+/// Says whether a text is a host name or an IP address, by the form that the schema has.
+fn is_address(text: &str) -> bool {
+    let is_word =
+        |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) && !text.is_empty();
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && is_word(text) {
+        return true;
+    }
+    let (address, zone) = text.split_once('%').unwrap_or((text, "-"));
+    let of_ip_v6 = |b: u8| b.is_ascii_hexdigit() || b":.".contains(&b);
+    address.bytes().all(of_ip_v6) && address.matches(':').count() >= 2 && is_word(zone)
+}
+
+/// What is given in place of a site by mistake.
+const PLAN: OtherFile = OtherFile {
+    table: &keys::PLAN,
+    code: "not-a-site",
+    help: "a plan is given by itself, and a site with `-i`: requorum check PLAN -i SITE",
+};
 
 /// The keys of `site` in templates.
 pub(super) const SITE_KEYS: [&str; 8] = ["cluster", "platform", "hosts", "services", "etcd", "kube", "secrets", "vars"];
@@ -186,11 +205,31 @@ impl Reader<'_, '_> {
         hosts
     }
 
+    /// Reads the address of a host: a name or an IP address and nothing else. What stands around it would be taken for a part of it.
+    fn address<'n>(&mut self, fields: &Fields<'n>) -> Option<&'n str> {
+        let node = fields.need("address", self.problems)?;
+        let address = text(node, "address", self.problems)?;
+        if is_address(address) {
+            return Some(address);
+        }
+        let shown = address.escape_debug();
+        let found = self.problems.error(node.span, "bad-address", format!("`{shown}` is no address that SSH reaches"));
+        let bare = address.split_once("://").map_or(address, |(_, rest)| rest).trim_end_matches('/');
+        match bare.rsplit_once('@').map_or((None, bare), |(user, rest)| (Some(user), rest)) {
+            (Some(_), _) => found.help("write the user beside it: ssh: { user: NAME }"),
+            (None, rest) if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) => {
+                found.help("write the port beside it, and the address alone: ssh: { port: PORT }")
+            }
+            (None, _) => found.help("write a host name or an IP address alone, such as `10.0.0.11`"),
+        };
+        None
+    }
+
     fn host(&mut self, name: &HostName, at: Span, node: &Node, ssh: &SshAccess, taken: &mut Taken) -> Option<Host> {
         let fields = Fields::read(node, &keys::HOST, self.problems)?;
         let own = fields.get("ssh").map(|node| (self.ssh(node), node.get("become").is_some()));
         let ssh = own.map_or_else(|| ssh.clone(), |(own, elevates)| laid_over(ssh, own, elevates));
-        let address = fields.need_text("address", self.problems).unwrap_or_default().to_owned();
+        let address = self.address(&fields).unwrap_or_default().to_owned();
         if !address.is_empty() {
             let port = ssh.port.unwrap_or(22);
             self.claim(

@@ -26,6 +26,7 @@ use serde_json::{Map, Value};
 use super::compiled::Subject;
 use super::diagnostic::nearest;
 use super::fields::list;
+use super::paths::Start;
 use growing::Growing;
 pub(super) use placeholder::{Hole, hole_in, hole_of};
 pub use placeholder::{Lost, lost_in, placeholder, placeholders_in, reveal};
@@ -85,6 +86,8 @@ enum Sort {
     Endless,
     /// It would change a secret.
     Secret,
+    /// It is a condition whose value is a text.
+    TextAsCondition,
     /// It cannot be rendered with the values that it has.
     Failed,
 }
@@ -121,18 +124,32 @@ impl BadTemplate {
             Sort::Undefined => "undefined-value",
             Sort::Endless => "endless-template",
             Sort::Secret => "secret-changed",
+            Sort::TextAsCondition => "text-as-condition",
             Sort::Failed => "template",
         }
     }
 }
 
-/// What templates see. A copy is cheap.
+/// What templates see, and where the paths in them start. A copy is cheap.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     names: Arc<BTreeMap<&'static str, minijinja::Value>>,
+    start: Start,
 }
 
 impl Scope {
+    /// Lets relative paths of this machine start from somewhere.
+    #[must_use]
+    pub fn starting(self, start: Start) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Returns where relative paths of this machine start.
+    #[must_use]
+    pub fn start(&self) -> &Start {
+        &self.start
+    }
+
     /// Lets templates see the inputs.
     #[must_use]
     pub fn inputs(self, inputs: &Map<String, Value>) -> Self {
@@ -317,10 +334,28 @@ fn absent(value: &minijinja::Value, path: &str, name: &str) -> BadTemplate {
     }
 }
 
-/// Evaluates a condition: `false`, 0, nothing and what is empty do not hold.
+/// Evaluates a condition: `false`, 0, nothing and what is empty do not hold. A text that says no is refused: it would hold.
 pub fn holds(expression: &str, scope: &Scope) -> Result<bool, BadTemplate> {
     let value = evaluate(expression, scope)?;
+    if let Value::String(text) = &value
+        && NOES.contains(&text.trim().to_ascii_lowercase().as_str())
+    {
+        return Err(text_as_condition(expression, text));
+    }
     Ok(minijinja::Value::from(Serde(&value)).is_true())
+}
+
+/// Texts that say no. As every text that is not empty they would hold.
+const NOES: [&str; 6] = ["false", "no", "off", "n", "f", "0"];
+
+/// Refuses a condition that is a text which says no.
+fn text_as_condition(expression: &str, text: &str) -> BadTemplate {
+    let written = expression.trim();
+    let message = format!("`{written}` is the text `{}`, which would hold, as every text does", text.escape_debug());
+    BadTemplate::new(Sort::TextAsCondition, message)
+        .help(format!("compare it: `{written} == 'true'`, or `{written} != ''` if any text will do"))
+        .at(0..written.len())
+        .inside(expression, written)
 }
 
 fn render_scalar(text: &str, scope: &Scope) -> Result<Value, BadTemplate> {
@@ -436,10 +471,15 @@ fn own_names(spelled: &str, is_expression: bool, names: impl IntoIterator<Item =
     paths
 }
 
+/// Returns the path of a bare expression that is nothing but one.
+pub(super) fn whole_path(expression: &str) -> Option<String> {
+    spelling::path(&spelling::expression(expression.trim()))
+}
+
 /// Returns the path of a text that is exactly `{{ path }}` with no filter or operator.
 pub(super) fn bare_path(text: &str) -> Option<String> {
     match Form::of(text) {
-        Form::Expression(expression) => spelling::path(&spelling::expression(expression.trim())),
+        Form::Expression(expression) => whole_path(expression),
         Form::Plain | Form::Template => None,
     }
 }

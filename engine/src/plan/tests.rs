@@ -6,6 +6,7 @@ mod differences;
 mod included;
 mod kinds;
 mod limits;
+mod paths;
 mod secrets;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,12 @@ impl Try {
     /// A plan with a heading and these steps.
     pub fn steps(steps: &str) -> Self {
         Self::plan(&format!("requorum: 1\nname: test\nsteps:\n{steps}"))
+    }
+
+    /// A plan of the library.
+    pub fn shipped(mut self) -> Self {
+        self.plan.directory = None;
+        self
     }
 
     pub fn check(mut self) -> Self {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::diagnostic::nearest;
 use super::fields::list;
+use super::paths::{self, Start};
 use super::template::{Hole, hole_in, hole_of, placeholders_in};
 use super::yaml::Step;
 
@@ -22,9 +23,12 @@ pub(super) struct Bad {
     pub name: Option<String>,
 }
 
-/// Checks rendered arguments: all problems, each with the argument at fault.
-pub fn rendered(kind: &Kind, args: &Value) -> Result<(), Vec<BadArgs>> {
-    let found = arguments(kind, args, None);
+/// Checks rendered arguments, and makes their paths of this machine absolute: all problems, each with the argument at fault.
+pub fn rendered(kind: &Kind, args: &mut Value, start: &Start) -> Result<(), Vec<BadArgs>> {
+    let mut found = arguments(kind, args, None);
+    if found.is_empty() {
+        found = paths::lay(kind, args, start);
+    }
     if found.is_empty() {
         return Ok(());
     }
@@ -240,7 +244,10 @@ impl Walk<'_> {
             (_, _) if fits(ty, value) => {}
             (_, _) => {
                 let bad = self.bad("wrong-type", format!("`{name}` has to be {}, not {}", describe(ty), sort(value)));
-                if matches!((ty, value), (Type::Str | Type::Path, Value::Bool(_) | Value::Number(_))) {
+                if matches!(
+                    (ty, value),
+                    (Type::Str | Type::Path | Type::LocalPath | Type::Place, Value::Bool(_) | Value::Number(_))
+                ) {
                     bad.help =
                         Some("put it in quotes if it is meant as text; after a template write `~ ''`".to_owned());
                 }
@@ -321,7 +328,14 @@ impl Walk<'_> {
 fn fits(ty: &Type, value: &Value) -> bool {
     match ty {
         Type::Any => true,
-        Type::Str | Type::Path | Type::Duration | Type::Size | Type::Word(_) | Type::Expression => value.is_string(),
+        Type::Str
+        | Type::Path
+        | Type::LocalPath
+        | Type::Place
+        | Type::Duration
+        | Type::Size
+        | Type::Word(_)
+        | Type::Expression => value.is_string(),
         Type::Int => value.is_i64() || value.is_u64(),
         Type::Bool => value.is_boolean(),
         Type::Host | Type::Hosts => value.is_string() || value.get("name").is_some_and(Value::is_string),
@@ -335,7 +349,7 @@ fn fits_hole(ty: &Type, hole: Hole) -> bool {
     let fitting: &[Hole] = match ty {
         Type::Any => return true,
         Type::OneOf(types) => return types.iter().any(|ty| fits_hole(ty, hole)),
-        Type::Str | Type::Path => &[Hole::Text, Hole::Duration, Hole::Size, Hole::Host],
+        Type::Str | Type::Path | Type::LocalPath | Type::Place => &[Hole::Text, Hole::Duration, Hole::Size, Hole::Host],
         Type::Duration => &[Hole::Duration, Hole::Text],
         Type::Size => &[Hole::Size, Hole::Text],
         Type::Word(_) | Type::Expression => &[Hole::Text],
@@ -353,7 +367,8 @@ fn fits_hole(ty: &Type, hole: Hole) -> bool {
 fn describe(ty: &Type) -> String {
     match ty {
         Type::Str => "text".to_owned(),
-        Type::Path => "a path".to_owned(),
+        Type::Path | Type::LocalPath => "a path".to_owned(),
+        Type::Place => "a path or `HOST:/path`".to_owned(),
         Type::Int => "a whole number".to_owned(),
         Type::Bool => "`true` or `false`".to_owned(),
         Type::Duration => "a duration such as `90s`".to_owned(),

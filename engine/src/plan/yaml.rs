@@ -5,6 +5,7 @@
 
 mod plain;
 mod reader;
+mod slip;
 
 use std::fmt;
 use std::rc::Rc;

@@ -64,13 +64,10 @@ impl Forecast<'_> {
         if self.preflight.is_empty() {
             let _ = writeln!(text, "preflight: nothing to check");
         } else if failing == 0 {
-            let _ = writeln!(text, "preflight: all {} checks hold", self.preflight.len());
+            let _ = writeln!(text, "preflight: all holds ({})", phrase::count(self.preflight.len(), "check"));
         } else {
-            let _ = writeln!(
-                text,
-                "preflight: {failing} of {} checks do not hold, a run would not begin",
-                self.preflight.len()
-            );
+            let failing = phrase::do_not_hold(failing, self.preflight.len());
+            let _ = writeln!(text, "preflight: {failing}, a run would not begin");
             for finding in self.preflight.iter().filter(|finding| !finding.holds) {
                 summary::failed_check(text, finding);
             }

@@ -33,6 +33,18 @@ pub struct Phrase {
     pub detail: String,
 }
 
+/// Counts things in words: `1 check`, `2 checks`.
+#[must_use]
+pub fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Says how many of all checks do not hold.
+#[must_use]
+pub fn do_not_hold(failing: usize, all: usize) -> String {
+    format!("{failing} of {} {} not hold", count(all, "check"), if failing == 1 { "does" } else { "do" })
+}
+
 /// Puts a record into words. `None`: nothing that a person needs as a line of its own.
 #[must_use]
 pub fn of(record: &Record) -> Option<Phrase> {
@@ -46,8 +58,8 @@ pub fn of(record: &Record) -> Option<Phrase> {
             (Tone::Notice, "taken up", join(&[&format!("by {by}"), reason.as_deref().unwrap_or("")], ": "))
         }
         Event::Preflight { findings } => match findings.iter().filter(|finding| !finding.holds).count() {
-            0 => (Tone::Good, "preflight", format!("all holds ({} checks)", findings.len())),
-            bad => (Tone::Bad, "preflight", format!("{bad} of {} checks do not hold", findings.len())),
+            0 => (Tone::Good, "preflight", format!("all holds ({})", count(findings.len(), "check"))),
+            bad => (Tone::Bad, "preflight", do_not_hold(bad, findings.len())),
         },
         Event::Fence { host, unreachable: None } => (Tone::Plain, "fenced", host.to_string()),
         Event::Fence { host, unreachable: Some(fault) } => (Tone::Notice, "not fenced", format!("{host}: {fault}")),
@@ -95,7 +107,7 @@ pub fn of(record: &Record) -> Option<Phrase> {
         }
         Event::Committed { by, hosts, purged } => {
             let what = if purged.is_empty() { "what was set aside is kept" } else { "what was set aside is removed" };
-            (Tone::Notice, "committed", format!("by {by}, on {} hosts; {what}", hosts.len()))
+            (Tone::Notice, "committed", format!("by {by}, on {}; {what}", count(hosts.len(), "host")))
         }
         Event::Recovered { by, reason, evidence } => {
             (Tone::Notice, "journal recovered", format!("by {by}: {reason}: {evidence}"))
@@ -184,6 +196,13 @@ fn join(parts: &[&str], with: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_thing_is_not_many() {
+        assert_eq!((count(0, "check"), count(1, "check")), ("0 checks".to_owned(), "1 check".to_owned()));
+        assert_eq!(do_not_hold(1, 2), "1 of 2 checks does not hold");
+        assert_eq!(do_not_hold(2, 2), "2 of 2 checks do not hold");
+    }
 
     #[test]
     fn spans_are_short() {

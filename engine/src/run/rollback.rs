@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::ItemId;
 use super::state::RunState;
-use crate::plan::compiled::{ALONE, CheckUse, Item, Plan, Retry, Step};
+use crate::plan::compiled::{ALONE, CheckUse, Directories, Item, Plan, Retry, Step};
 use crate::plan::{digest, template};
 
 /// What is done about one item.
@@ -131,6 +131,8 @@ fn plan(from: &Plan, run: &RunId, acts: &HashMap<&StepId, Vec<Act<'_>>>) -> Plan
         preflight: Vec::new(),
         steps,
         included: BTreeMap::new(),
+        // What is taken back is known by absolute paths.
+        directories: Directories::default(),
     };
     plan.digest = digest(&plan);
     plan

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::record::{Event, ItemId, Record};
 use super::state::{Phase, RunState, StateError};
-use crate::plan::compiled::{Item, Plan, Retry, Step, Subject};
+use crate::plan::compiled::{Directories, Item, Plan, Retry, Step, Subject};
 
 pub fn step(id: &str, needs: &[&str], items: usize) -> Step {
     Step {
@@ -69,6 +69,7 @@ pub fn plan(steps: Vec<Step>) -> Arc<Plan> {
         preflight: Vec::new(),
         steps,
         included: BTreeMap::new(),
+        directories: Directories::default(),
     })
 }
 

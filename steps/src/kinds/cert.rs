@@ -23,8 +23,8 @@ pub static VALID: Kind = Kind {
               and the CA that the site gives for etcd. Times are compared with this machine's clock.",
     seat: Seat::Here,
     args: &[
-        Arg::optional("path", Type::Path, "A PEM file of this machine, or `HOST:/path` on a host of the site."),
-        Arg::optional("paths", Type::List(&Type::Path), "Several such files."),
+        Arg::optional("path", Type::Place, "A PEM file of this machine, or `HOST:/path` on a host of the site."),
+        Arg::optional("paths", Type::List(&Type::Place), "Several such files."),
         Arg::optional("for", Type::Duration, "How much longer they must be valid; default: not longer than now."),
     ],
     rules: &[Rule::AtMostOne(&["path", "paths"])],

@@ -28,7 +28,7 @@ pub static VALID: Kind = Kind {
               is whole, and it is refused unless `copied` allows it.",
     seat: Seat::Here,
     args: &[
-        Arg::required("path", Type::Path, "The snapshot on this machine."),
+        Arg::required("path", Type::LocalPath, "The snapshot on this machine."),
         Arg::optional("copied", Type::Bool, "Whether a database file without a hash is accepted; default: false."),
         Arg::optional("revision_at_least", Type::Int, "The lowest revision that is right."),
     ],
@@ -142,7 +142,7 @@ pub static FITS: Kind = Kind {
     seat: Seat::Host,
     args: &[
         Arg::optional("hosts", Type::Hosts, "The hosts to look at; default: the host of the step."),
-        Arg::optional("path", Type::Path, "The snapshot on this machine."),
+        Arg::optional("path", Type::LocalPath, "The snapshot on this machine."),
         Arg::optional("version", Type::Str, "The version of the snapshot, `major.minor`, instead of a file."),
     ],
     rules: &[Rule::ExactlyOne(&["path", "version"])],

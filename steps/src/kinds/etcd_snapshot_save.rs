@@ -31,7 +31,11 @@ pub static SAVE: Kind = Kind {
               file is never replaced. It holds every secret of the cluster: its mode is 0600.",
     seat: Seat::Here,
     args: &[
-        Arg::required("path", Type::Path, "The file to write on this machine. It must not exist; its directory must."),
+        Arg::required(
+            "path",
+            Type::LocalPath,
+            "The file to write on this machine. It must not exist; its directory must.",
+        ),
         Arg::optional(
             "member",
             Type::Host,

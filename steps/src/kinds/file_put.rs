@@ -82,7 +82,7 @@ pub const COPY: Kind = Kind {
         behind. The capsule root needs room for it too, unless it is on the same file system.",
     seat: Seat::Host,
     args: &[
-        Arg::required("src", Type::Path, "The file on this machine."),
+        Arg::required("src", Type::LocalPath, "The file on this machine."),
         Arg::required("path", Type::Path, "The file on the host; its directory must exist."),
         MODE,
         OWNER,
@@ -291,7 +291,7 @@ pub(super) async fn local_sha256(path: &Path) -> Result<String, Fault> {
         Ok(Err(error)) => Err(Fault::refused(format!("the file {shown} of this machine cannot be read"))
             .expected("a readable file")
             .seen(error.to_string())
-            .hint("look at the path and its rights; a relative path begins at the working directory")),
+            .hint("look at the path and its rights")),
         Err(error) => Err(Fault::refused(format!("the file {shown} cannot be read")).seen(error.to_string())),
     }
 }

@@ -34,7 +34,7 @@ pub const FETCH: Kind = Kind {
     seat: Seat::Host,
     args: &[
         Arg::required("path", Type::Path, "The file on the host."),
-        Arg::required("to", Type::Path, "The file on this machine; its directory must exist."),
+        Arg::required("to", Type::LocalPath, "The file on this machine; its directory must exist."),
         Arg::optional(
             "replace",
             Type::Bool,

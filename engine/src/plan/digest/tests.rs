@@ -59,7 +59,9 @@ fn a_plan_keeps_the_digest_that_it_had_in_earlier_versions() {
     let plan = Try::plan(RICH).set("member", "two").accepted().plan;
     assert_eq!(plan.digest, "f3a1e5c1813df62f5080f69c407209129c75fdd24771952594ba42d862ba3e1f");
     let mut value = serde_json::to_value(&plan).unwrap();
-    value.as_object_mut().unwrap().remove("digest");
+    for other in ["digest", "directories"] {
+        value.as_object_mut().unwrap().remove(other).unwrap();
+    }
     assert_eq!(plan.digest, hex::encode(Sha256::digest(by_way_of_json(&value))));
 }
 

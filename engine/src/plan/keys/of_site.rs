@@ -12,6 +12,11 @@ pub(in crate::plan) const VIAS: [(&str, Via); 2] = [("direct", Via::Direct), ("s
 pub(in crate::plan) const MANAGERS: [(&str, &Table); 3] =
     [("systemd", &SYSTEMD), ("static-pod", &STATIC_POD), ("command", &COMMAND)];
 
+/// What is a host name or an IP address, and nothing more: the port is `ssh.port`.
+const ADDRESS: Shape = Shape::Form(Form {
+    pattern: "^([A-Za-z0-9][A-Za-z0-9._-]*|[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*(%[A-Za-z0-9._-]+)?)$",
+    words: "a host name or an IP address alone",
+});
 /// The form of a path on a host.
 const ABSOLUTE: Shape = Shape::Form(Form { pattern: "^/", words: "an absolute path of the host" });
 /// The form of an etcd URL.
@@ -125,7 +130,7 @@ pub(in crate::plan) static HOST: Table = Table {
     what: "a host",
     help: "A host of the cluster.",
     keys: &[
-        Key::needed("address", Shape::Text, "A host name or address that SSH reaches.").like("10.0.0.11"),
+        Key::needed("address", ADDRESS, "A host name or address that SSH reaches.").like("10.0.0.11"),
         Key::optional("roles", Shape::List(&Shape::Text), "Its roles, for the filter `role` in templates.")
             .like("[control-plane, etcd]"),
         Key::optional("ssh", Shape::Table(&SSH), "How SSH reaches it, where that differs from the site's `ssh`.")

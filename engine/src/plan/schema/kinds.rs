@@ -94,7 +94,7 @@ fn object(args: &[Arg], check: &Value) -> Value {
 fn value(ty: Type, check: &Value) -> Value {
     match ty {
         // A path and an expression are texts of which nothing more can be said.
-        Type::Str | Type::Path | Type::Expression => json!({ "type": "string" }),
+        Type::Str | Type::Path | Type::LocalPath | Type::Place | Type::Expression => json!({ "type": "string" }),
         Type::Int => or_template("integer", json!({})),
         Type::Bool => or_template("boolean", json!({})),
         Type::Duration => with_template(units::DURATION, DURATION, "90s"),

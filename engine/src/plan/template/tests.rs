@@ -204,3 +204,28 @@ fn a_text_is_known_only_if_all_of_it_is() {
     let scope = Scope::default().inputs(hole.as_object().unwrap());
     assert_eq!(known_text("n is {{ inputs.n }}", &scope), None);
 }
+
+#[test]
+fn a_condition_holds_by_its_value_and_a_text_that_says_no_is_refused() {
+    let inputs = json!({ "word": "false", "empty": "", "other": "x", "printed": "No\n", "some": [0], "none": null });
+    let scope = Scope::default().inputs(inputs.as_object().unwrap());
+    for (expression, expected) in [
+        ("inputs.some", true),
+        ("inputs.some[0]", false),
+        ("inputs.none", false),
+        ("inputs.empty", false),
+        ("inputs.other", true),
+        ("not inputs.word", false),
+        ("inputs.word == 'true'", false),
+        ("inputs.empty != ''", false),
+        ("{}", false),
+        ("1 < 2", true),
+    ] {
+        assert_eq!(holds(expression, &scope), Ok(expected), "{expression}");
+    }
+    for expression in ["inputs.word", " inputs.printed", "true and inputs.word"] {
+        let error = holds(expression, &scope).unwrap_err();
+        assert_eq!(error.code(), "text-as-condition", "{expression}");
+        assert_eq!(error.at.map(|at| &expression[at]), Some(expression.trim()));
+    }
+}

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Try;
 use crate::plan::compiled::{CheckUse, Plan, Step, Subject};
+use crate::plan::paths::Start;
 use crate::plan::template::{Scope, render_args};
 use crate::plan::uses;
 
@@ -99,10 +100,12 @@ fn arguments_stay_templates_and_are_rendered_for_an_item() {
         .vars(&compiled.plan.vars)
         .site(&compiled.site.unwrap().value)
         .subject(&configure.items.as_ref().unwrap()[0].subject);
-    let args = render_args(kind, &configure.args, &scope).unwrap();
+    let mut args = render_args(kind, &configure.args, &scope).unwrap();
     assert_eq!(args["content"], "name: two\n- cp1\n- cp2\n");
-    assert_eq!(crate::plan::validate::rendered(kind, &args), Ok(()));
-    let bad = crate::plan::validate::rendered(kind, &json!({"path": 1, "content": "", "mod": ""})).unwrap_err();
+    assert_eq!(crate::plan::validate::rendered(kind, &mut args, &Start::default()), Ok(()));
+    let bad =
+        crate::plan::validate::rendered(kind, &mut json!({"path": 1, "content": "", "mod": ""}), &Start::default())
+            .unwrap_err();
     let bad: Vec<_> = bad.iter().map(|bad| bad.arg.as_deref()).collect();
     assert_eq!(bad, [Some("path"), Some("mod")]);
 }

@@ -97,6 +97,13 @@ pub const ALL: &[&Kind] = &[
         ..action("etcd.snapshot_restore", Seat::Host, Effect::Probed)
     },
     &Kind {
+        args: &[
+            Arg::required("src", Type::LocalPath, "The file here."),
+            Arg::required("path", Type::Path, "The file there."),
+        ],
+        ..action("file.copy", Seat::Host, Effect::Probed)
+    },
+    &Kind {
         args: &[Arg::required("path", Type::Path, "What is set aside.")],
         result: &[Field { name: "aside", help: "Where it is now." }],
         ..action("file.set_aside", Seat::Host, Effect::Probed)

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, StrInput, Tag};
 
-use super::{Entry, Key, MAX_ALIASED, MAX_BYTES, MAX_DEPTH, Node, Tree, plain};
+use super::{Entry, Key, MAX_ALIASED, MAX_BYTES, MAX_DEPTH, Node, Tree, plain, slip};
 use crate::plan::diagnostic::{File, Problems, Span};
 
 /// Up to how many entries of a map are compared one by one with a new one.
@@ -64,6 +64,12 @@ fn unprintable(text: &str, file: File) -> Option<Malformed> {
 }
 
 fn report(text: &str, Malformed(span, cause): Malformed, problems: &mut Problems) {
+    let late = [NO_KEY_HERE, NO_COLON, NO_ENTRY, NO_ELEMENT].contains(&&*cause);
+    if let Some(slip) = slip::near(text, span.line as usize).filter(|_| late) {
+        let place = place(span.file, slip.line, slip.column, 1);
+        problems.error(place, "yaml", "malformed YAML").cause(slip.cause).help(slip.help);
+        return;
+    }
     let (span, line) = shown(text, span, cause == TAB);
     let tabs = cause == TAB;
     let found = problems.error(span, "yaml", "malformed YAML").cause(cause);
@@ -77,9 +83,13 @@ fn report(text: &str, Malformed(span, cause): Malformed, problems: &mut Problems
 /// Returns where a fault is shown, and the line: a tab where it is, and what is missing at the end behind the last line.
 fn shown(text: &str, span: Span, is_tab: bool) -> (Span, &str) {
     let line = span.line.checked_sub(1).and_then(|before| text.lines().nth(before as usize));
-    if let (Some(line), true) = (line, is_tab) {
-        let column = line.chars().position(|c| c == '\t').map_or(span.column as usize, |before| before + 1);
-        return (place(span.file, span.line as usize, column, 1), line);
+    if is_tab {
+        // A text that the next line could go on with ends only there.
+        let mut below = text.lines().enumerate().skip(span.line.saturating_sub(1) as usize);
+        let tab = below.find_map(|(above, line)| Some((above, line, line.chars().position(|c| c == '\t')?)));
+        if let Some((above, line, before)) = tab {
+            return (place(span.file, above + 1, before + 1, 1), line);
+        }
     }
     if let (None, Some((before, last))) =
         (line, text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()).last())
@@ -343,6 +353,11 @@ fn deeper(span: Span, depth: usize) -> Result<usize, Malformed> {
 
 const TOO_DEEP: &str = "it nests too deep";
 const TAB: &str = "a tab cannot indent";
+const NO_KEY_HERE: &str =
+    "a `:` makes a key, and there cannot be one here; a text with `: ` in it has to stand in quotes";
+const NO_COLON: &str = "a `:` has to follow this key, or a line before it is amiss";
+const NO_ENTRY: &str = "this is not indented like the keys before it, or it is no key";
+const NO_ELEMENT: &str = "this is not indented like the elements before it, or its `-` is missing";
 
 fn no_key(span: Span) -> Malformed {
     Malformed(span, "a key has to be a plain word or a text".into())
@@ -406,12 +421,8 @@ fn words(info: &str) -> Cow<'static, str> {
         "while parsing a node, did not find expected node content" => "a value is missing here",
         "while parsing a flow mapping, did not find expected ',' or '}'" => "a `,` or a `}` is missing here",
         "while parsing a flow sequence, expected ',' or ']'" => "a `,` or a `]` is missing here",
-        "while parsing a block mapping, did not find expected key" => {
-            "this is not indented like the keys before it, or it is no key"
-        }
-        "while parsing a block collection, did not find expected '-' indicator" => {
-            "this is not indented like the elements before it, or its `-` is missing"
-        }
+        "while parsing a block mapping, did not find expected key" => NO_ENTRY,
+        "while parsing a block collection, did not find expected '-' indicator" => NO_ELEMENT,
         "while scanning a quoted scalar, found unexpected end of stream"
         | "while scanning a quoted scalar, found unexpected document indicator" => "a quote is not closed",
         "while parsing a quoted scalar, found unknown escape character" => {
@@ -424,14 +435,13 @@ fn words(info: &str) -> Cow<'static, str> {
             "a `]` or `}` is missing before this, or it is not indented"
         }
         "invalid indentation in quoted scalar" => "this quote is not closed, or a line of its text is not indented",
-        "mapping values are not allowed in this context" => {
-            "a `:` makes a key, and there cannot be one here; a text with `: ` in it has to stand in quotes"
-        }
-        "simple key expected" | "simple key expect ':'" => "a `:` has to follow this key, or a line before it is amiss",
+        "mapping values are not allowed in this context" => NO_KEY_HERE,
+        "simple key expected" | "simple key expect ':'" => NO_COLON,
         "comment intercepting the multiline text" => "a comment cannot stand inside a text of several lines",
         "tabs disallowed within this context (block indentation)"
         | "tabs disallowed in this context"
         | "tab cannot be used as indentation"
+        | "while scanning a plain scalar, found a tab"
         | "a block scalar content cannot start with a tab" => TAB,
         "did not find expected <document start>" => "something follows the end of the document",
         other => {

@@ -10,7 +10,7 @@ use crate::plan::validate;
 /// A value of a type.
 fn sample(ty: Type) -> Value {
     match ty {
-        Type::Str | Type::Path | Type::Expression => json!("x"),
+        Type::Str | Type::Path | Type::LocalPath | Type::Place | Type::Expression => json!("x"),
         Type::Int | Type::Any => json!(1),
         Type::Bool => json!(true),
         Type::Duration => json!("90s"),
@@ -75,6 +75,8 @@ fn words(ty: Type, found: &mut Vec<Value>) {
         }
         Type::Str
         | Type::Path
+        | Type::LocalPath
+        | Type::Place
         | Type::Int
         | Type::Bool
         | Type::Duration

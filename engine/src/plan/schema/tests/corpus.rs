@@ -18,8 +18,9 @@ pub enum Sight {
 }
 
 /// What a schema sees: what stands where, and what a single value looks like.
-const SEEN: [&str; 28] = [
+const SEEN: [&str; 31] = [
     "argument-rule",
+    "bad-address",
     "bad-fingerprint",
     "bad-name",
     "bad-port",
@@ -38,6 +39,8 @@ const SEEN: [&str; 28] = [
     "no-kind",
     "no-steps",
     "not-a-check",
+    "not-a-plan",
+    "not-a-site",
     "not-an-action",
     "relative-path",
     "secret-in-plan",
@@ -62,7 +65,7 @@ const PARTLY: [(&str, &str); 5] = [
 ];
 
 /// What it cannot see, and why.
-const UNSEEN: [(&str, &str); 50] = [
+const UNSEEN: [(&str, &str); 51] = [
     ("bad-argument", "takes the kind's own code; a schema knows the types of its arguments"),
     ("bad-input", "comes from the command line, or is for another file"),
     ("bad-pattern", "a schema does not read regular expressions"),
@@ -97,6 +100,7 @@ const UNSEEN: [(&str, &str); 50] = [
     ("self-need", "takes another key of the step"),
     ("template", "is in a template"),
     ("template-syntax", "is in a template"),
+    ("text-as-condition", "is in a template"),
     ("too-many-includes", "takes other files"),
     ("undefined-name", "is in a template"),
     ("undefined-value", "is in a template"),
