@@ -46,12 +46,13 @@ class Requorum(Side):
     def take_up(self, place, steps, parallel):
         listed = self.job(place, ["runs", "list", "-o", "json"])
         runs = json.loads(subprocess.run(listed.argv, cwd=place, check=True, capture_output=True).stdout)
-        if runs and all(run["state"] == "done" for run in runs):
+        begun = [run["state"] for run in runs if run["state"] != "never began"]
+        if not begun:
+            return self.prepare(place, steps, parallel)
+        if set(begun) == {"done"}:
             # It was killed after its end.
             return listed
-        if any(run["state"] != "never began" for run in runs):
-            return self.job(place, ["resume", "--parallel", str(parallel)])
-        return self.prepare(place, steps, parallel)
+        return self.job(place, ["resume", "--parallel", str(parallel)])
 
     def job(self, place, argv):
         """A job on the state directory of this place."""
