@@ -31,8 +31,8 @@ fn a_relative_default_starts_from_the_plan_and_a_given_path_from_where_the_opera
     let value = |tried: Try| tried.accepted().plan.inputs["file"].clone();
     assert_eq!(value(Try::plan(COPY)), "/plans/files/b.db");
     let mut given = Try::plan(COPY).set("file", "c.db");
-    given.given.directory = PathBuf::from("/work");
-    assert_eq!(value(given), "/work/c.db");
+    given.given.directory = PathBuf::from("/desk");
+    assert_eq!(value(given), "/desk/c.db");
     assert_eq!(value(Try::plan(&COPY.replace("files/b.db", "''"))), "", "nothing is no path");
 }
 
