@@ -12,7 +12,7 @@ def text(lab):
         platform: {lab.profile.PLATFORM}
         ssh:
           user: root
-          identity_file: {lab.directory}/id
+          key: {lab.directory}/id
           known_hosts: {lab.directory}/known_hosts
         etcd:
           version: "{minor}"
