@@ -4,6 +4,7 @@ systemd-nspawn gives a host a cgroup namespace that begins in the group of who s
 as the whole tree, and no kubelet takes the pods of another host for orphans of its own and kills them.
 """
 
+import os
 from pathlib import Path
 
 ROOT = "rqlab"
@@ -33,13 +34,18 @@ def enter(name):
         (hierarchy / ROOT / name / "cgroup.procs").write_text("0")
 
 
+def below(root):
+    """Returns a group and all below it, the lowest first; groups come and go meanwhile."""
+    return [Path(directory) for directory, _, _ in os.walk(root, topdown=False)]
+
+
 def processes(name):
     """Returns the ids of all processes of a host: everything that was started in its groups stays in them."""
     found = set()
     for hierarchy in hierarchies():
-        for file in (hierarchy / ROOT / name).glob("**/cgroup.procs"):
+        for group in below(hierarchy / ROOT / name):
             try:
-                found.update(int(line) for line in file.read_text().split())
+                found.update(int(line) for line in (group / "cgroup.procs").read_text().split())
             except OSError:
                 continue  # The group has gone meanwhile.
     return found
@@ -49,11 +55,11 @@ def remove():
     """Removes the groups of all hosts, and returns those in which something still runs."""
     busy = []
     for hierarchy in hierarchies():
-        root = hierarchy / ROOT
-        groups = sorted(root.glob("**/"), key=lambda group: len(group.parts), reverse=True) if root.exists() else []
-        for group in groups:
+        for group in below(hierarchy / ROOT):
             try:
                 group.rmdir()
+            except FileNotFoundError:
+                continue
             except OSError:
                 busy.append(str(group))
     return busy

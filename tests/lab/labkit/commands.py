@@ -86,9 +86,14 @@ def do_doctor(_):
 
 
 def do_install(_):
-    packages = ["systemd-container", "debootstrap", "iproute2", "e2fsprogs", "openssh-client", "gcc", "libc6-dev"]
-    run("apt-get", "install", "-y", "--no-install-recommends", *packages, timeout=900,
-        env={"DEBIAN_FRONTEND": "noninteractive"})
+    missing = doctor.missing_packages()
+    if not missing:
+        print("everything is there")
+        return
+    print(f"installing with apt-get: {' '.join(missing)}", flush=True)
+    run("apt-get", "-q", "update", timeout=600)
+    run("apt-get", "-q", "install", "-y", "--no-install-recommends", *missing, timeout=900,
+        env={"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"})
 
 
 def do_up(words):

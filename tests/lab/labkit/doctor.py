@@ -5,11 +5,12 @@ import shutil
 from pathlib import Path
 
 from . import cgroups, components
+from .machine import run
 
+# The Debian packages of the programs that the lab calls.
 PROGRAMS = {
     "systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "ip": "iproute2", "mkfs.ext4": "e2fsprogs",
-    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "gcc": "gcc and libc6-dev", "go": "Go 1.24 or later",
-    "apt-get": "apt",
+    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "gcc": "gcc",
 }
 # Bytes: root file system, programs, images, three hosts, and a build.
 ROOM = 12 << 30
@@ -22,9 +23,12 @@ def problems():
     found = []
     if os.geteuid() != 0:
         found.append("not root: namespaces, mounts and control groups are made; run it as root")
-    missing = [f"`{program}` ({package})" for program, package in PROGRAMS.items() if not shutil.which(program)]
-    if missing:
-        found.append(f"not installed: {', '.join(missing)}; `lab install` installs Debian's packages")
+    if not shutil.which("apt-get"):
+        found.append("no apt-get: the hosts of the lab are made from Debian's packages")
+    if missing_packages():
+        found.append(f"not installed: {', '.join(missing_packages())}; `lab install` installs them")
+    if not shutil.which("go") and run("python3", "-m", "pip", "--version", check=False).returncode != 0:
+        found.append("not installed: Go, and there is no pip to fetch it with; install one of them")
     if os.geteuid() == 0 and not can_mount():
         found.append("a mount is refused, so no host can have a root of its own")
     if not Path("/dev/kmsg").exists():
@@ -41,6 +45,15 @@ def problems():
     if memory < MEMORY:
         found.append(f"{memory >> 30} GiB of memory, and {MEMORY >> 30} GiB are needed")
     return found
+
+
+def missing_packages():
+    """Returns the Debian packages that `install` would install."""
+    missing = {package for program, package in PROGRAMS.items() if not shutil.which(program)}
+    # The pause program is linked statically.
+    if not any(Path("/usr/lib").glob("*/libc.a")):
+        missing.add("libc6-dev")
+    return sorted(missing)
 
 
 def remarks():

@@ -1,0 +1,140 @@
+"""The desk of an operator: the built requorum, a site file, a state directory of its own, and what a person would do there."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from . import site
+from .machine import LabError
+
+TREE = Path(__file__).resolve().parents[3]
+
+
+def binary():
+    """Returns the requorum to try: $REQUORUM, else the release build of this tree."""
+    built = Path(os.environ.get("CARGO_TARGET_DIR") or TREE / "target") / "release" / "requorum"
+    place = Path(os.environ.get("REQUORUM") or built)
+    if not place.exists():
+        raise LabError(f"there is no {place}", "build it: cargo build --release")
+    return place
+
+
+class Ended:
+    """How a command of requorum ended, and what it said."""
+
+    def __init__(self, words, code, stdout, stderr, seconds):
+        self.words, self.code, self.stdout, self.stderr, self.seconds = words, code, stdout, stderr, seconds
+
+    @property
+    def json(self):
+        return json.loads(self.stdout)
+
+
+class Desk:
+    """One operator in front of one lab."""
+
+    def __init__(self, lab, directory):
+        self.lab, self.directory = lab, Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.site = self.directory / "site.yaml"
+        self.site.write_text(site.text(lab))
+        self.log = self.directory / "requorum.log"
+
+    # requorum.
+
+    def requorum(self, *words, code=0, kill_at=None, seconds=900):
+        """Runs a command of requorum as a user does, and returns how it ended.
+
+        `code`: the exit status it must have. `kill_at`: a pattern of a line that it says; there it is killed by SIGKILL, and
+        must not have ended before."""
+        words = [str(word) for word in words]
+        began = time.monotonic()
+        child = subprocess.Popen(
+            [binary(), *words], cwd=self.directory, text=True, stdin=subprocess.DEVNULL,
+            stdout=open(self.directory / "stdout", "w"), stderr=subprocess.PIPE, env=self.environment(),
+        )
+        # A requorum that hangs is a failure; its signal is told from the one of `kill_at` by the line that was not said.
+        limit = threading.Timer(seconds, child.kill)
+        limit.start()
+        said, killed = [], False
+        with open(self.log, "a") as log:
+            log.write(f"$ requorum {' '.join(words)}\n")
+            for line in child.stderr:
+                said.append(line)
+                log.write(line)
+                log.flush()
+                if kill_at and not killed and re.search(kill_at, line):
+                    child.kill()
+                    killed = True
+            status = child.wait()
+            limit.cancel()
+            stdout = (self.directory / "stdout").read_text()
+            log.write(f"{stdout}[ended with {status}]\n\n")
+        ended = Ended(words, status, stdout, "".join(said), time.monotonic() - began)
+        wanted = -signal.SIGKILL if kill_at else code
+        if status != wanted or (kill_at and not killed):
+            raise LabError(f"`requorum {' '.join(words)}` ended with {status} instead of {wanted}:\n{''.join(said[-40:])}")
+        return ended
+
+    def run(self, plan, *words, **options):
+        """Runs a plan on the lab's site, confirmed."""
+        return self.requorum("run", plan, "-i", self.site, "--yes", *words, **options)
+
+    def run_killed(self, plan, *words, kill_at, meanwhile=None, resume=()):
+        """Runs a plan, kills it by SIGKILL where it says a line, and resumes it from a second process. `meanwhile()` is done
+        in between."""
+        self.run(plan, *words, kill_at=kill_at)
+        if meanwhile:
+            meanwhile()
+        return self.requorum("resume", *resume)
+
+    def environment(self):
+        """Nothing of the caller's settings reaches requorum; it has a home of its own."""
+        kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
+        return {**kept, "HOME": str(self.directory), "XDG_STATE_HOME": str(self.directory / "state"), "NO_COLOR": "1"}
+
+    # The cluster, seen from outside.
+
+    def kubectl(self, *words, **options):
+        return self.lab.profile.kubectl(self.lab, *words, **options)
+
+    def etcdctl(self, *words, **options):
+        return self.lab.profile.etcdctl(self.lab, *words, **options)
+
+    def write(self, name, value="1"):
+        """Writes an object through the API."""
+        self.kubectl("create", "configmap", name, f"--from-literal=value={value}", "--request-timeout=20s")
+
+    def has(self, name):
+        """Says whether an object is there."""
+        seen = self.kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name", "--request-timeout=20s").stdout
+        return bool(seen.strip())
+
+    def members(self):
+        """Returns the members as etcd lists them."""
+        return json.loads(self.etcdctl("member", "list", "-w", "json").stdout)["members"]
+
+    def one_healthy_cluster(self):
+        """Fails unless all members are one healthy cluster of voters with the same data and without an alarm."""
+        self.lab.profile.wait_until_healthy(self.lab)
+        status = json.loads(self.etcdctl("endpoint", "status", "-w", "json").stdout)
+        clusters = {one["Status"]["header"]["cluster_id"] for one in status}
+        expect(len(status) == len(self.lab.hosts) and len(clusters) == 1, f"one cluster of all members: {status}")
+        listed = self.members()
+        expect(len(listed) == len(self.lab.hosts), f"as many members as hosts: {listed}")
+        expect(all(one.get("name") and not one.get("isLearner") for one in listed), f"all started, no learner: {listed}")
+        revision = min(one["Status"]["header"]["revision"] for one in status)
+        hashed = json.loads(self.etcdctl("endpoint", "hashkv", "--rev", str(revision), "-w", "json").stdout)
+        expect(len({one["HashKV"]["hash"] for one in hashed}) == 1, f"the same hash at revision {revision}: {hashed}")
+        alarms = self.etcdctl("alarm", "list").stdout.strip()
+        expect(not alarms, f"no alarm: {alarms}")
+
+
+def expect(holds, what):
+    if not holds:
+        raise LabError(f"not so: {what}")
