@@ -8,6 +8,7 @@ mod holders;
 mod lapsed;
 mod lost;
 mod preview;
+mod quorum_lost;
 mod refusals;
 mod restore;
 mod rollback;

@@ -10,6 +10,7 @@ mod etcd_rehearse;
 mod etcd_restore;
 mod etcd_snapshot_checks;
 mod etcd_snapshot_save;
+mod etcd_survivor;
 mod etcd_tool;
 mod file_checks;
 mod file_line;
@@ -45,6 +46,7 @@ pub const ALL: &[&Kind] = &[
     &etcd_snapshot_save::SAVE,
     &etcd_snapshot_checks::VALID,
     &etcd_checks::STATUS,
+    &etcd_survivor::SURVIVOR,
     &etcd_checks::VERSION,
     &file_checks::ABSENT,
     &file_put::COPY,
