@@ -86,7 +86,8 @@ def do_doctor(_):
 
 
 def do_install(_):
-    packages = ["systemd-container", "debootstrap", "iproute2", "e2fsprogs", "openssh-client", "gcc", "libc6-dev"]
+    packages = ["systemd-container", "debootstrap", "iproute2", "e2fsprogs", "openssh-client", "openssl",
+                "gcc", "libc6-dev"]
     run("apt-get", "install", "-y", "--no-install-recommends", *packages, timeout=900,
         env={"DEBIAN_FRONTEND": "noninteractive"})
 
@@ -178,7 +179,7 @@ def do_logs(words):
     lab = Lab.current()
     os.makedirs(words.directory, exist_ok=True)
     for host in lab.hosts.values():
-        lab.profile.collect(lab, host, words.directory)
+        lab.profile.collect(host, words.directory)
 
 
 def do_kubectl(words):

@@ -8,8 +8,8 @@ from . import cgroups, components
 
 PROGRAMS = {
     "systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "ip": "iproute2", "mkfs.ext4": "e2fsprogs",
-    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "gcc": "gcc and libc6-dev", "go": "Go 1.24 or later",
-    "apt-get": "apt",
+    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "openssl": "openssl",
+    "gcc": "gcc and libc6-dev", "go": "Go 1.24 or later", "apt-get": "apt",
 }
 # Bytes: root file system, programs, images, three hosts, and a build.
 ROOM = 12 << 30
