@@ -113,6 +113,9 @@ def api_flags(lab, host):
         "etcd-certfile": f"{SSL}/etcd.pem",
         "etcd-keyfile": f"{SSL}/etcd-key.pem",
         "etcd-servers": ",".join(f"https://{one.address}:2379" for one in lab.hosts.values()),
+        # Without them the controller manager and the scheduler complain every few seconds.
+        "requestheader-client-ca-file": f"{SSL}/ca.pem",
+        "requestheader-allowed-names": "front-proxy",
         "service-account-issuer": "https://kubernetes.default.svc.cluster.local",
         "service-account-key-file": f"{SSL}/apiserver.pem",
         "service-account-signing-key-file": f"{SSL}/apiserver-key.pem",
