@@ -9,7 +9,6 @@ from . import components, network
 from .machine import LabError, run, wait_until
 from .profile import Profile
 
-API = f"{network.GATEWAY}:6443"
 POD_NETWORK = "10.244"
 IGNORED = "Swap,SystemVerification,NumCPU,Mem,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables,Port-10250"
 PKI = "/etc/kubernetes/pki/etcd"
@@ -134,7 +133,7 @@ def configuration(lab):
         kind: InitConfiguration
         localAPIEndpoint:
           advertiseAddress: {first.address}
-          bindPort: 6443
+          bindPort: {network.API_PORT}
         nodeRegistration:
           name: {first.name}
           criSocket: unix:///run/containerd/containerd.sock
@@ -145,7 +144,7 @@ def configuration(lab):
         kubernetesVersion: v{release.version}
         clusterName: lab
         imageRepository: {components.REPOSITORY}
-        controlPlaneEndpoint: {API}
+        controlPlaneEndpoint: {network.API}
         networking:
           podSubnet: {POD_NETWORK}.0.0/16
         apiServer:

@@ -19,7 +19,6 @@ from .systemd_etcd import SystemdEtcd
 RECORD = Path("/run/requorum-lab")
 PROGRAM = Path(__file__).resolve().parent.parent / "lab"
 HOSTS = {"cp1": "10.99.0.11", "cp2": "10.99.0.12", "cp3": "10.99.0.13"}
-API_PORT = 6443
 PROFILES = {profile.platform: profile for profile in (Kubeadm(), SystemdEtcd())}
 
 

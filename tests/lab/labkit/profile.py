@@ -6,12 +6,12 @@ profile keeps nothing itself: it is told the lab that it serves.
 
 from abc import ABC, abstractmethod
 
-from . import components
+from . import components, network
 from .machine import run, wait_until
 
 
 class Profile(ABC):
-    """The layout of a control plane. All hosts have a member of etcd and an API server on port 6443."""
+    """The layout of a control plane. All hosts have a member of etcd and an API server."""
 
     # The platform in a site file.
     platform: str
@@ -59,10 +59,11 @@ class Profile(ABC):
     # What can be done with every cluster.
 
     def baseline_name(self, layers, kubernetes, etcd):
-        names = [layer.name for layer in layers]
-        code = [components.HERE / "labkit" / f"{name}.py" for name in (type(self).__module__.split(".")[-1], "profile",
-                                                                        "lab", "host")]
-        key = components.fingerprint(*names, components.etcd(etcd).name, *code)
+        """Returns the name of the state that hosts begin with, made from everything that it depends on."""
+        own = type(self).__module__.split(".")[-1]
+        code = [components.HERE / "labkit" / f"{name}.py" for name in (own, "profile", "lab", "host")]
+        key = components.fingerprint(*(layer.name for layer in layers), components.KUBERNETES[kubernetes],
+                                     components.etcd(etcd).name, components.PINS / "workloads.yml", *code)
         return f"baseline-{self.platform}-{kubernetes}-{etcd}-{key}"
 
     def kubectl(self, lab, *words, stdin=None, check=True, timeout=60):
@@ -87,7 +88,7 @@ class Profile(ABC):
 
     def ready(self, lab, host):
         """Asks the API server of a host whether it is ready."""
-        words = ["--request-timeout=5s", f"--server=https://{host.address}:6443", "get", "--raw", "/readyz"]
+        words = ["--request-timeout=5s", f"--server=https://{host.address}:{network.API_PORT}", "get", "--raw", "/readyz"]
         return self.kubectl(lab, *words, check=False, timeout=20)
 
     def wait_until_healthy(self, lab, seconds=240):

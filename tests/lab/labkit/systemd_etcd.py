@@ -13,7 +13,6 @@ from .machine import LabError, run, wait_until
 from .profile import Profile
 
 SSL = "/etc/kubernetes/ssl"
-API_PORT = 6443
 # The clients of the API beside etcd and the API server itself: the subject of each certificate.
 CLIENTS = {
     "admin": "/O=system:masters/CN=admin",
@@ -43,14 +42,14 @@ class SystemdEtcd(Profile):
         own = lab.directory / "ssl"
         if not own.exists():
             make_certificates(own, [network.GATEWAY, "127.0.0.1", *(one.address for one in lab.hosts.values())])
-            admin = kubeconfig(own, "admin", f"https://{network.GATEWAY}:{API_PORT}")
+            admin = kubeconfig(own, "admin", f"https://{network.API}")
             (lab.directory / "admin.conf").write_text(admin)
             (lab.directory / "admin.conf").chmod(0o600)
         shutil.copytree(own, f"{host.root}{SSL}")
         host.write("/root/.kube/config", (lab.directory / "admin.conf").read_text(), mode=0o600)
         for name in ("controller-manager", "scheduler"):
             path = f"/etc/kubernetes/{name}.kubeconfig"
-            host.write(path, kubeconfig(own, name, f"https://127.0.0.1:{API_PORT}"), mode=0o600)
+            host.write(path, kubeconfig(own, name, f"https://127.0.0.1:{network.API_PORT}"), mode=0o600)
             files = {flag: path for flag in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")}
             more = controller_flags() if name == "controller-manager" else {}
             host.write(f"/etc/kubernetes/{name}", arguments({**files, **more}))
