@@ -7,7 +7,7 @@ import signal
 import sys
 
 from . import balancer, components, doctor, network, site
-from .lab import API_PORT, HOSTS, PROFILES, Lab, default_directory
+from .lab import HOSTS, PROFILES, Lab, default_directory
 from .machine import LabError, run
 
 
@@ -183,7 +183,7 @@ def do_logs(words):
     lab = Lab.current()
     os.makedirs(words.directory, exist_ok=True)
     for host in lab.hosts.values():
-        lab.profile.collect(lab, host, words.directory)
+        lab.profile.collect(host, words.directory)
 
 
 def do_kubectl(words):
@@ -200,4 +200,5 @@ def do_etcdctl(words):
 
 
 def do_balance(_):
-    asyncio.run(balancer.serve(network.GATEWAY, API_PORT, [(address, API_PORT) for address in HOSTS.values()]))
+    asyncio.run(balancer.serve(network.GATEWAY, network.API_PORT,
+                               [(address, network.API_PORT) for address in HOSTS.values()]))

@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from . import images
 from .machine import LabError, run
@@ -21,7 +22,6 @@ PINS = HERE / "components"
 REPOSITORY = "lab.local"
 # The name by which the objects of the lab call it; kubeadm has a version of its own in mind.
 PAUSE = f"{REPOSITORY}/pause:lab"
-PAUSE_OF_KUBEADM = {"1.34": "3.10.1"}
 
 # The release of Debian that the hosts run.
 SUITE = "bookworm"
@@ -29,12 +29,29 @@ PACKAGES = [
     "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "iptables", "conntrack", "socat", "ethtool",
     "kmod", "procps", "ca-certificates", "curl", "containerd", "runc", "containernetworking-plugins",
 ]
-# Where the Kubernetes version is a directory of `components`, the version of each program in it.
-KUBERNETES = {"1.34": "1.34.2"}
+
+
+class Release(NamedTuple):
+    """A minor version of Kubernetes, and what differs between them."""
+
+    version: str
+    # The version of the pause image that kubeadm has in mind, and that of its configuration.
+    pause: str
+    kubeadm_api: str
+    # What the kubelet is told besides.
+    kubelet: str
+
+
+# Each minor version of Kubernetes, and of etcd from 3.5 on, is a directory of `components`, which pins all of its modules.
+KUBERNETES = {
+    "1.29": Release("1.29.15", pause="3.9", kubeadm_api="v1beta3", kubelet=""),
+    "1.34": Release("1.34.2", pause="3.10.1", kubeadm_api="v1beta4", kubelet="failCgroupV1: false"),
+}
 KUBERNETES_PROGRAMS = [
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubeadm", "kubectl",
 ]
-ETCD = {"3.5": "3.5.21", "3.6": "3.6.5"}
+# etcd 3.4 is Debian's: Go's module proxy has no release of it.
+ETCD = {"3.4": "3.4.23", "3.5": "3.5.21", "3.6": "3.6.5"}
 ETCD_PROGRAMS = {
     "etcd": "go.etcd.io/etcd/server/v3", "etcdctl": "go.etcd.io/etcd/etcdctl/v3",
     "etcdutl": "go.etcd.io/etcd/etcdutl/v3",
@@ -147,7 +164,7 @@ def programs(name, packages, flags=""):
 
 def kubernetes(minor):
     """Returns the directory with the programs of Kubernetes."""
-    version = KUBERNETES[minor]
+    version = KUBERNETES[minor].version
     major, minor_number = minor.split(".")
     settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor_number}
     flags = " ".join(
@@ -160,8 +177,22 @@ def kubernetes(minor):
 
 
 def etcd(minor):
-    """Returns the directory with etcd, etcdctl and etcdutl."""
-    return programs(f"etcd-{minor}", ETCD_PROGRAMS)
+    """Returns the directory with etcd, etcdctl and, from 3.5 on, etcdutl."""
+    return etcd_of_debian(ETCD[minor]) if minor == "3.4" else programs(f"etcd-{minor}", ETCD_PROGRAMS)
+
+
+def etcd_of_debian(version):
+    """Returns the directory with the programs of Debian's packages, which need the libraries of the hosts."""
+
+    def make(directory):
+        with tempfile.TemporaryDirectory() as work:
+            run("apt-get", "download", f"etcd-server={version}*", f"etcd-client={version}*", cwd=work)
+            for package in Path(work).glob("*.deb"):
+                run("dpkg", "-x", package, work)
+            for program in ("etcd", "etcdctl"):
+                shutil.copy(f"{work}/usr/bin/{program}", directory)
+
+    return made(f"etcd-{version}-{SUITE}", make)
 
 
 def crictl():
@@ -175,12 +206,26 @@ def pause():
                 lambda directory: run("gcc", "-Os", "-static", "-o", directory / "pause", source))
 
 
+def layer(name, sources, tree):
+    """Returns what lies over the root of the hosts: programs in /usr/bin, and a tree of files of `components`."""
+    files = PINS / tree
+
+    def make(directory):
+        shutil.copytree(files, directory, dirs_exist_ok=True)
+        (directory / "usr/bin").mkdir(parents=True)
+        for source in sources:
+            shutil.copy(source, directory / "usr/bin")
+
+    made_from = [f"{source.parent.name}/{source.name}" for source in sources]
+    return made(f"layer-{name}-{fingerprint(*made_from, files)}", make)
+
+
 def image_names(kubernetes_minor, etcd_minor):
     """Returns the names of the images, as kubeadm is told them."""
-    version = KUBERNETES[kubernetes_minor]
-    names = {program: f"{REPOSITORY}/{program}:v{version}" for program in KUBERNETES_PROGRAMS[:3]}
+    release = KUBERNETES[kubernetes_minor]
+    names = {program: f"{REPOSITORY}/{program}:v{release.version}" for program in KUBERNETES_PROGRAMS[:3]}
     names["etcd"] = f"{REPOSITORY}/etcd:{ETCD[etcd_minor]}"
-    names["pause"] = f"{REPOSITORY}/pause:{PAUSE_OF_KUBEADM[kubernetes_minor]}"
+    names["pause"] = f"{REPOSITORY}/pause:{release.pause}"
     return names
 
 

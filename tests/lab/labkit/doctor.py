@@ -10,7 +10,8 @@ from .machine import run
 # The Debian packages of the programs that the lab calls.
 PROGRAMS = {
     "systemd-nspawn": "systemd-container", "debootstrap": "debootstrap", "ip": "iproute2", "mkfs.ext4": "e2fsprogs",
-    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "gcc": "gcc",
+    "ssh": "openssh-client", "ssh-keygen": "openssh-client", "openssl": "openssl",
+    "gcc": "gcc",
 }
 # Bytes: root file system, programs, images, three hosts, and a build.
 ROOM = 12 << 30

@@ -23,8 +23,8 @@ REBOOT = 133
 class Host:
     """One of the hosts of a lab."""
 
-    def __init__(self, lab_directory, name, address, layers):
-        self.name, self.address, self.layers = name, address, layers
+    def __init__(self, lab_directory, name, address, layers, boot_unit):
+        self.name, self.address, self.layers, self.boot_unit = name, address, layers, boot_unit
         self.directory = Path(lab_directory) / name
         self.disk = self.directory / "disk"
         self.root = self.directory / "root"
@@ -162,12 +162,12 @@ class Host:
         return run(*self.ssh_argv(command), timeout=timeout, check=check, stdin=stdin)
 
     def wait_for_boot(self, seconds=120):
-        """Waits until systemd has started everything that the host needs for itself."""
+        """Waits until systemd has started what says that the host is up."""
 
         def is_up():
             if not self.runs():
                 raise LabError(f"{self.name} has ended", f"look at {self.directory}/console.log")
-            return self.ssh("systemctl is-active containerd", check=False, timeout=15).stdout.strip() == "active"
+            return self.ssh(f"systemctl is-active {self.boot_unit}", check=False, timeout=15).stdout.strip() == "active"
 
         wait_until(f"{self.name} to boot", seconds, is_up)
 

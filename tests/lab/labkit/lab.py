@@ -10,15 +10,16 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from . import cgroups, components, kubeadm, network
-from .host import Host
+from . import cgroups, components, network
+from .host import Host, copy_store
+from .kubeadm import Kubeadm
 from .machine import LabError, Process, run, wait_until
+from .systemd_etcd import SystemdEtcd
 
 RECORD = Path("/run/requorum-lab")
 PROGRAM = Path(__file__).resolve().parent.parent / "lab"
 HOSTS = {"cp1": "10.99.0.11", "cp2": "10.99.0.12", "cp3": "10.99.0.13"}
-API_PORT = 6443
-PROFILES = {"kubeadm": kubeadm}
+PROFILES = {profile.platform: profile for profile in (Kubeadm(), SystemdEtcd())}
 
 
 class Lab:
@@ -29,7 +30,8 @@ class Lab:
         self.directory = Path(record["directory"])
         self.profile = PROFILES[record["profile"]]
         layers = [Path(layer) for layer in record["layers"]]
-        self.hosts = {name: Host(self.directory, name, address, layers) for name, address in HOSTS.items()}
+        self.hosts = {name: Host(self.directory, name, address, layers, self.profile.boot_unit)
+                      for name, address in HOSTS.items()}
 
     @classmethod
     def current(cls):
@@ -42,6 +44,9 @@ class Lab:
     @classmethod
     def begin(cls, directory, profile, kubernetes, etcd):
         """Claims the machine for a lab."""
+        versions = PROFILES[profile].etcd_versions
+        if etcd not in versions:
+            raise LabError(f"the profile `{profile}` has no etcd {etcd}", f"`--etcd` takes {' or '.join(versions)} with it")
         try:
             RECORD.mkdir()
         except FileExistsError:
@@ -96,11 +101,7 @@ class Lab:
 
         def prepare(host):
             host.make_disk()
-            run("cp", "-al", store, host.directory / "containerd", timeout=300)
-            for database in list((host.directory / "containerd").rglob("*.db")):
-                source = store / database.relative_to(host.directory / "containerd")
-                database.unlink()
-                shutil.copy2(source, database)
+            copy_store(store, host.directory / "containerd")
             host.mount()
             self.prepare_host(host)
 

@@ -7,6 +7,9 @@ from .machine import run
 
 BRIDGE = "rqlab0"
 GATEWAY = "10.99.0.1"
+# Where every API server listens, and the balancer in front of them.
+API_PORT = 6443
+API = f"{GATEWAY}:{API_PORT}"
 PREFIX = "rqlab-"
 
 

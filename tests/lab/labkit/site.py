@@ -5,11 +5,12 @@ import textwrap
 
 def text(lab):
     """Returns the site file: hosts over SSH as root, etcd over its client port, the API over the balanced address."""
-    minor = lab.record["etcd"]
+    minor, profile, first = lab.record["etcd"], lab.profile, next(iter(lab.hosts))
+    tls = ", ".join(f'{name}: "{first}:{path}"' for name, path in profile.etcd_tls.items())
     head = textwrap.dedent(f"""\
         requorum: 1
         cluster: lab
-        platform: {lab.profile.PLATFORM}
+        platform: {profile.platform}
         ssh:
           user: root
           key: {lab.directory}/id
@@ -17,16 +18,16 @@ def text(lab):
         etcd:
           version: "{minor}"
           via: direct
-          tls: {lab.profile.etcd_tls()}
-        services: {lab.profile.services()}
+          tls: {{ {tls} }}
+        services: {profile.services}
         hosts:
         """)
     hosts = "".join(
         f"  {host.name}:\n"
         f"    address: {host.address}\n"
         f"    roles: [control-plane, etcd]\n"
-        f"    etcd: {{ name: {host.name}, client_urls: [https://{host.address}:2379], "
-        f"peer_urls: [https://{host.address}:2380], data_dir: /var/lib/etcd, service: etcd }}\n"
+        f"    etcd: {{ name: {profile.member_name(host)}, client_urls: [https://{host.address}:2379], "
+        f"peer_urls: [https://{host.address}:2380], data_dir: {profile.data_dir}, service: etcd }}\n"
         for host in lab.hosts.values()
     )
     return head + hosts
