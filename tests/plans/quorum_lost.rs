@@ -32,7 +32,7 @@ fn a_cluster_that_lost_two_of_three_comes_back_with_every_write_of_the_survivor(
         outcome.says("name the survivor: cp1");
         let refused = laptop.newest();
         assert!(refused.events("started", "stop@cp1").is_empty());
-        laptop.expect(0, &["runs", "abort", &refused.id]);
+        laptop.expect(0, &["runs", "abort", &refused.id, "--reason", "a survivor is named"]);
 
         laptop.expect(0, &words(&bring_back(&bed, &laptop, "b.db", &["--set", "survivor=cp1"])));
         assert_eq!(bed.data().0, before);

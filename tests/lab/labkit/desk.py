@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from . import site
+from .lab import PROGRAM
 from .machine import LabError
 
 TREE = Path(__file__).resolve().parents[3]
@@ -98,7 +99,25 @@ class Desk:
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
         return {**kept, "HOME": str(self.directory), "XDG_STATE_HOME": str(self.directory / "state"), "NO_COLOR": "1"}
 
-    # The cluster, seen from outside.
+    def triage_names(self, plan, *words):
+        """Expects that triage names a plan, with these words in its command line."""
+        said = self.requorum("triage", "-i", self.site).stdout
+        lines = [line for line in said.splitlines() if f"requorum run {plan} " in line]
+        expect(any(all(word in line for word in words) for line in lines), f"triage names {plan} {' '.join(words)}:\n{said}")
+
+    def mark_lost(self, *hosts):
+        """Says in the site file which hosts are given up; without any: none is."""
+        text = site.text(self.lab)
+        for host in hosts:
+            text = text.replace(f"  {host.name}:\n", f"  {host.name}:\n    lost: true\n")
+        self.site.write_text(text)
+
+    # The hosts and the cluster, from outside.
+
+    def start(self, host):
+        """Switches a host on and waits until it has booted."""
+        host.start(PROGRAM)
+        host.wait_for_boot()
 
     def kubectl(self, *words, **options):
         return self.lab.profile.kubectl(self.lab, *words, **options)

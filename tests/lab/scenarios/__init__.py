@@ -1,3 +1,3 @@
-"""The scenarios of the lab, a module for each kind of cluster."""
+"""The scenarios of the lab, a module for each sort of loss."""
 
-from . import backup  # noqa: F401  (they register themselves)
+from . import members, quorum, restore  # noqa: F401  (they register themselves)
