@@ -39,12 +39,15 @@ class Release(NamedTuple):
     pause: str
     kubeadm_api: str
     # What the kubelet is told besides.
-    kubelet: str
+    kubelet: str = ""
+    # Tags of the build.
+    tags: tuple = ()
 
 
 # Each minor version of Kubernetes, and of etcd from 3.5 on, is a directory of `components`, which pins all of its modules.
 KUBERNETES = {
-    "1.29": Release("1.29.15", pause="3.9", kubeadm_api="v1beta3", kubelet=""),
+    # Without the tag the clients of all clouds are built in.
+    "1.29": Release("1.29.15", pause="3.9", kubeadm_api="v1beta3", tags=("providerless",)),
     "1.34": Release("1.34.2", pause="3.10.1", kubeadm_api="v1beta4", kubelet="failCgroupV1: false"),
 }
 KUBERNETES_PROGRAMS = [
@@ -144,7 +147,7 @@ def go():
     return made(GO_PACKAGE.replace("==", "-"), make) / "go" / "bin" / "go"
 
 
-def programs(name, packages, flags=""):
+def programs(name, packages, flags="", tags=()):
     """Builds Go programs at the versions of a go.mod in `components`, and returns the directory with them."""
     pins = PINS / name
 
@@ -153,18 +156,18 @@ def programs(name, packages, flags=""):
             for file in ("go.mod", "go.sum"):
                 shutil.copy(pins / file, work)
             # All at once, since linking keeps one core busy only.
-            run(go(), "build", "-trimpath", "-ldflags", f"-s -w {flags}", "-o", f"{directory}/", *packages.values(),
-                timeout=3600, cwd=work, env={"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"})
+            run(go(), "build", "-trimpath", "-tags", ",".join(tags), "-ldflags", f"-s -w {flags}", "-o", f"{directory}/",
+                *packages.values(), timeout=3600, cwd=work, env={"CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"})
             for program, package in packages.items():
                 built = directory / re.sub(r"/v\d+$", "", package).rsplit("/", 1)[1]
                 built.rename(directory / program)
 
-    return made(f"{name}-{fingerprint(pins, flags, sorted(packages.items()))}", make)
+    return made(f"{name}-{fingerprint(pins, flags, *tags, sorted(packages.items()))}", make)
 
 
 def kubernetes(minor):
     """Returns the directory with the programs of Kubernetes."""
-    version = KUBERNETES[minor].version
+    version, tags = KUBERNETES[minor].version, KUBERNETES[minor].tags
     major, minor_number = minor.split(".")
     settings = {"gitVersion": f"v{version}", "gitMajor": major, "gitMinor": minor_number}
     flags = " ".join(
@@ -173,7 +176,7 @@ def kubernetes(minor):
         for name, value in settings.items()
     )
     packages = {program: f"k8s.io/kubernetes/cmd/{program}" for program in KUBERNETES_PROGRAMS}
-    return programs(f"kubernetes-{minor}", packages, flags)
+    return programs(f"kubernetes-{minor}", packages, flags, tags)
 
 
 def etcd(minor):

@@ -159,5 +159,8 @@ def configuration(lab):
         kind: KubeletConfiguration
         cgroupDriver: cgroupfs
         failSwapOn: false
+        # Images lie on this machine's disk, which may well be fuller than the kubelet likes.
+        imageGCHighThresholdPercent: 100
+        evictionHard: {{ memory.available: 100Mi, nodefs.available: 10%, nodefs.inodesFree: 5%, imagefs.available: 1Gi }}
         {release.kubelet}
         """).replace("@ADDRESSES@", addresses)

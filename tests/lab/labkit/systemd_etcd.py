@@ -19,6 +19,15 @@ CLIENTS = {
     "controller-manager": "/CN=system:kube-controller-manager",
     "scheduler": "/CN=system:kube-scheduler",
 }
+# What the other two services are told beside how they reach the API.
+CONTROLLERS = {
+    "controller-manager": {
+        "root-ca-file": f"{SSL}/ca.pem",
+        "service-account-private-key-file": f"{SSL}/apiserver-key.pem",
+        "use-service-account-credentials": "true",
+    },
+    "scheduler": {},
+}
 SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -39,24 +48,28 @@ class SystemdEtcd(Profile):
         return [components.layer(f"{kubernetes}-{etcd}", programs, "systemd-etcd-host"), components.root()]
 
     def prepare(self, lab, host):
-        own = lab.directory / "ssl"
-        if not own.exists():
-            make_certificates(own, [network.GATEWAY, "127.0.0.1", *(one.address for one in lab.hosts.values())])
-            admin = kubeconfig(own, "admin", f"https://{network.API}")
-            (lab.directory / "admin.conf").write_text(admin)
-            (lab.directory / "admin.conf").chmod(0o600)
-        shutil.copytree(own, f"{host.root}{SSL}")
+        certificates = self.certificates(lab)
+        shutil.copytree(certificates, f"{host.root}{SSL}")
         host.write("/root/.kube/config", (lab.directory / "admin.conf").read_text(), mode=0o600)
-        for name in ("controller-manager", "scheduler"):
+        for name, flags in CONTROLLERS.items():
             path = f"/etc/kubernetes/{name}.kubeconfig"
-            host.write(path, kubeconfig(own, name, f"https://127.0.0.1:{network.API_PORT}"), mode=0o600)
-            files = {flag: path for flag in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")}
-            more = controller_flags() if name == "controller-manager" else {}
-            host.write(f"/etc/kubernetes/{name}", arguments({**files, **more}))
+            host.write(path, kubeconfig(certificates, name, f"127.0.0.1:{network.API_PORT}"), mode=0o600)
+            reach = {flag: path for flag in ("kubeconfig", "authentication-kubeconfig", "authorization-kubeconfig")}
+            host.write(f"/etc/kubernetes/{name}", arguments({**reach, **flags}))
         host.write("/etc/kubernetes/apiserver", arguments(api_flags(lab, host)))
         host.write("/etc/etcd/etcd.conf", self.etcd_conf(lab, host))
         (host.root / "var/lib/etcd").mkdir(mode=0o700)
         run("systemctl", f"--root={host.root}", "enable", "ssh", *SERVICES)
+
+    def certificates(self, lab):
+        """Returns the directory with the certificates of all hosts. The first call makes them, and `admin.conf`."""
+        directory = lab.directory / "ssl"
+        if not directory.exists():
+            addresses = [network.GATEWAY, "127.0.0.1", *(host.address for host in lab.hosts.values())]
+            make_certificates(directory, addresses)
+            (lab.directory / "admin.conf").write_text(kubeconfig(directory, "admin", network.API))
+            (lab.directory / "admin.conf").chmod(0o600)
+        return directory
 
     def set_up(self, lab):
         """Waits for the cluster, which forms by itself, and makes something to lose."""
@@ -124,15 +137,6 @@ def api_flags(lab, host):
     }
 
 
-def controller_flags():
-    """Returns what the controller manager is told and the scheduler is not."""
-    return {
-        "root-ca-file": f"{SSL}/ca.pem",
-        "service-account-private-key-file": f"{SSL}/apiserver-key.pem",
-        "use-service-account-credentials": "true",
-    }
-
-
 def arguments(flags):
     """Returns the environment file of a service."""
     return 'ARGUMENTS="' + " ".join(f"--{name}={value}" for name, value in flags.items()) + '"\n'
@@ -155,11 +159,12 @@ def kubeconfig(directory, name, server):
     def read(file):
         return base64.b64encode((directory / file).read_bytes()).decode()
 
+    cluster = {"server": f"https://{server}", "certificate-authority-data": read("ca.pem")}
     user = {"client-certificate-data": read(f"{name}.pem"), "client-key-data": read(f"{name}-key.pem")}
     return json.dumps({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority-data": read("ca.pem")}}],
+        "clusters": [{"name": "lab", "cluster": cluster}],
         "users": [{"name": name, "user": user}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": name}}],
         "current-context": "lab",
