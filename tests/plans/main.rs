@@ -9,6 +9,7 @@ mod lapsed;
 mod lost;
 mod preview;
 mod refusals;
+mod replace;
 mod restore;
 mod rollback;
 mod secrets;
