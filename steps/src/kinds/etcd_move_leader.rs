@@ -116,6 +116,10 @@ impl Action for MoveLeader {
         Ok(json!({ "from": hex(leader), "leader": hex(heir.id) }))
     }
 
+    fn ended_by(&self, _result: &Value, kind: &str, _args: &Value) -> bool {
+        kind == MOVE_LEADER.name
+    }
+
     fn undo(&self, _: &Value, _: Option<&Value>) -> Undo {
         Undo::Nothing("any voter may lead")
     }
