@@ -10,6 +10,7 @@ mod lost;
 mod preview;
 mod quorum_lost;
 mod refusals;
+mod replace;
 mod restore;
 mod rollback;
 mod secrets;

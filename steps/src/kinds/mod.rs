@@ -5,7 +5,13 @@ mod builtin;
 mod cert;
 mod command;
 mod etcd_checks;
+mod etcd_member_add;
+mod etcd_member_checks;
+mod etcd_member_promote;
+mod etcd_member_remove;
 mod etcd_members;
+mod etcd_membership;
+mod etcd_move_leader;
 mod etcd_rehearse;
 mod etcd_restore;
 mod etcd_snapshot_checks;
@@ -35,7 +41,15 @@ pub const ALL: &[&Kind] = &[
     &cert::VALID,
     &command::CHECK,
     &command::RUN,
+    &etcd_member_checks::ALL_STARTED,
     &etcd_checks::HEALTHY,
+    &etcd_member_checks::ABSENT,
+    &etcd_member_add::ADD,
+    &etcd_member_checks::PRESENT,
+    &etcd_member_promote::PROMOTE,
+    &etcd_member_remove::REMOVE,
+    &etcd_member_checks::STATE,
+    &etcd_move_leader::MOVE_LEADER,
     &etcd_checks::NO_ALARM,
     &etcd_checks::ONE_CLUSTER_ID,
     &etcd_checks::QUORUM,

@@ -131,7 +131,10 @@ impl Play<'_> {
 
     /// Takes out of `runs show -o json` what two plays of one plan have in common.
     fn fold(&self, shown: &Value, run: &str) -> BTreeMap<String, Value> {
-        let items = shown["items"].as_array().unwrap().iter().map(|item| {
+        let items = shown["items"].as_array().unwrap();
+        // A member that is added has another id in each play.
+        let members: Vec<&str> = items.iter().filter_map(|item| item["result"]["id"].as_str()).collect();
+        let items = items.iter().map(|item| {
             let mut kept = item.clone();
             for varies in ["attempts", "started", "ended"] {
                 kept.as_object_mut().unwrap().remove(varies);
@@ -144,7 +147,10 @@ impl Play<'_> {
             {
                 kept["result"].as_object_mut().unwrap().remove("sha256");
             }
-            let text = kept.to_string().replace(run, "RUN").replace(self.case.effects.to_str().unwrap(), "DIR");
+            let mut text = kept.to_string().replace(run, "RUN").replace(self.case.effects.to_str().unwrap(), "DIR");
+            for member in &members {
+                text = text.replace(member, "MEMBER");
+            }
             (name_of(item), serde_json::from_str(&text).unwrap())
         });
         items.collect()

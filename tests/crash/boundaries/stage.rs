@@ -21,6 +21,17 @@ enable*) echo x >>"$EFFECTS/unit.count" ;;
 esac
 "#;
 
+/// The kinds that change this machine, or call an API.
+const UNCONTAINED: [&str; 7] = [
+    "file.fetch",
+    "etcd.snapshot_save",
+    "etcd.member_state",
+    "etcd.member_add",
+    "etcd.member_promote",
+    "etcd.member_remove",
+    "etcd.move_leader",
+];
+
 /// A plan that is played again and again.
 pub struct Plan {
     /// Its name.
@@ -39,13 +50,14 @@ pub struct LocalCommand {
 }
 
 /// All plans. Together they use every kind.
-pub const PLANS: [Plan; 6] = [
+pub const PLANS: [Plan; 7] = [
     Plan { name: "local", text: include_str!("local.yaml") },
     Plan { name: "engine", text: include_str!("engine.yaml") },
     Plan { name: "hosts", text: include_str!("hosts.yaml") },
     Plan { name: "files", text: include_str!("files.yaml") },
     Plan { name: "services", text: include_str!("services.yaml") },
     Plan { name: "etcd", text: include_str!("etcd.yaml") },
+    Plan { name: "members", text: include_str!("members.yaml") },
 ];
 
 impl Plan {
@@ -73,7 +85,7 @@ impl Plan {
     /// Says whether a step acts without a capsule: then only its probe tells after a crash what it came to.
     pub fn is_uncontained(&self, step: &str) -> bool {
         let step = self.steps().into_iter().find(|one| one["id"].as_str() == Some(step));
-        step.is_some_and(|step| ["file.fetch", "etcd.snapshot_save"].iter().any(|kind| step.get(*kind).is_some()))
+        step.is_some_and(|step| UNCONTAINED.iter().any(|kind| step.get(*kind).is_some()))
     }
 
     /// Says whether a step waits for another.

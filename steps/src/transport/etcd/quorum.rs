@@ -35,8 +35,11 @@ pub struct QuorumView {
     pub voters: usize,
     /// How many of the voters answer and follow one common leader, or serve.
     pub healthy: usize,
-    /// The members of the site, in the order of their hosts.
+    /// The members of the site that are not lost, in the order of their hosts.
     pub members: Vec<Voter>,
+    /// The newest member list that a member gave; empty, if none answered. Where a member [serves](Voter::serves), it is one
+    /// that a majority agrees on: the member was asked for it after its linearizable read.
+    pub listed: Vec<Listed>,
     /// Whether a majority of the voters works together: a linearizable read was answered, or a majority follows one leader.
     pub holds: bool,
     /// What was seen, in one line.
@@ -99,8 +102,9 @@ async fn ask<'w>(reader: &Reader<'w>, host: &'w Host) -> Seen<'w> {
     let told = async {
         let etcd = reader.linked(&host.name).await?;
         let status = etcd.status().await?;
-        let listed = etcd.members().await?;
         let serves = !status.is_learner && etcd.read_linearizable().await.is_ok();
+        // After the read: then the list has every change that a majority had agreed on before.
+        let listed = etcd.members().await?;
         Ok((status, listed, serves))
     };
     match Box::pin(told).await {
@@ -110,12 +114,14 @@ async fn ask<'w>(reader: &Reader<'w>, host: &'w Host) -> Seen<'w> {
 }
 
 fn judge(seen: &[Seen<'_>], configured: usize) -> QuorumView {
-    let answers: Vec<&(Status, Vec<Listed>)> = seen.iter().filter_map(|s| s.status.as_ref().ok()).collect();
-    // The newest view of the membership: of those who answered, the one that applied most.
-    let newest = answers.iter().max_by_key(|(status, _)| (status.raft_term, status.raft_applied));
-    let voters = newest.map_or(configured, |(_, listed)| listed.iter().filter(|m| !m.is_learner).count());
+    let answers: Vec<(&Status, &Vec<Listed>, bool)> =
+        seen.iter().filter_map(|s| s.status.as_ref().ok().map(|(status, listed)| (status, listed, s.serves))).collect();
+    // The newest view of the membership: of those who answered, one that serves, else the one that applied most.
+    let newest = answers.iter().max_by_key(|(status, _, serves)| (*serves, status.raft_term, status.raft_applied));
+    let listed = newest.map(|(_, listed, _)| (*listed).clone()).unwrap_or_default();
+    let voters = newest.map_or(configured, |(_, listed, _)| listed.iter().filter(|m| !m.is_learner).count());
     let mut followers: BTreeMap<(u64, u64), usize> = BTreeMap::new();
-    for (status, _) in answers.iter().filter(|(status, _)| status.leader != 0 && !status.is_learner) {
+    for (status, ..) in answers.iter().filter(|(status, ..)| status.leader != 0 && !status.is_learner) {
         *followers.entry((status.cluster_id, status.leader)).or_default() += 1;
     }
     let common = followers.values().copied().max().unwrap_or(0);
@@ -123,7 +129,7 @@ fn judge(seen: &[Seen<'_>], configured: usize) -> QuorumView {
     let holds = serving > 0 || common > voters / 2;
     let members: Vec<Voter> = seen.iter().map(voter).collect();
     let evidence = evidence(&members, voters, holds);
-    QuorumView { voters, healthy: common.max(serving), members, holds, evidence }
+    QuorumView { voters, healthy: common.max(serving), members, listed, holds, evidence }
 }
 
 fn voter(seen: &Seen<'_>) -> Voter {

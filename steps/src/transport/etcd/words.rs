@@ -123,6 +123,10 @@ fn from_status(message: &str, code: &str) -> Trouble {
         return Trouble::new(FaultKind::Refused, "refuses to promote the learner: it has not caught up")
             .hint("wait until its revision is near the leader's, then retry");
     }
+    if has("too many learner members") {
+        return Trouble::new(FaultKind::Refused, "refuses another learner: the cluster has one already")
+            .hint("promote or remove the learner that is there (see `etcdctl member list`), then retry");
+    }
     if code == "Cancelled" && !has("etcdserver") {
         return Trouble::closed();
     }
