@@ -7,6 +7,9 @@ static ETCD: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/etcd");
 /// The folders of the library, by the first part of a plan's name.
 static FOLDERS: &[(&str, &Dir<'static>)] = &[("etcd", &ETCD)];
 
+/// How `requorum triage` decides which plan to run: a table of rules.
+pub static TRIAGE: &str = include_str!("../triage.yaml");
+
 /// A shipped plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shipped {
