@@ -9,6 +9,9 @@ static UK8S: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/uk8s");
 /// The folders of the library, by the first part of a plan's name.
 static FOLDERS: &[(&str, &Dir<'static>)] = &[("etcd", &ETCD), ("kubeadm", &KUBEADM), ("uk8s", &UK8S)];
 
+/// How `requorum triage` decides which plan to run: a table of rules.
+pub static TRIAGE: &str = include_str!("../triage.yaml");
+
 /// A shipped plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shipped {

@@ -10,6 +10,7 @@ pub mod action;
 pub mod args;
 pub mod capsule;
 pub mod catalog;
+pub mod certificate;
 pub mod crossing;
 pub mod effect;
 pub mod fault;

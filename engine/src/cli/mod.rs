@@ -27,6 +27,7 @@ pub mod run;
 pub mod runs;
 pub mod schema;
 mod settle;
+pub mod triage;
 
 use std::process::ExitCode;
 
@@ -65,6 +66,7 @@ enum Command {
     Rollback(rollback::Rollback),
     Commit(commit::Commit),
     Runs(runs::Runs),
+    Triage(triage::Triage),
     /// Answers a gate with yes
     Approve(decide::About),
     /// Answers a gate with no
@@ -106,6 +108,7 @@ impl Command {
             Self::Rollback(command) => command.run(global),
             Self::Commit(command) => command.run(global),
             Self::Runs(command) => command.run(global),
+            Self::Triage(command) => command.run(global),
             Self::Approve(about) => about.run(global, What::Approve),
             Self::Reject(about) => about.run(global, What::Reject),
             Self::Skip(command) => command.run(global),

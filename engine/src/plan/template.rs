@@ -150,6 +150,12 @@ impl Scope {
         &self.start
     }
 
+    /// Lets the templates of triage see the facts.
+    #[must_use]
+    pub fn seen(self, facts: &Value) -> Self {
+        self.with("seen", facts)
+    }
+
     /// Lets templates see the inputs.
     #[must_use]
     pub fn inputs(self, inputs: &Map<String, Value>) -> Self {
@@ -431,10 +437,10 @@ impl<'a> Form<'a> {
 }
 
 /// The names that a template or expression uses, with the attributes after them: `inputs.member`, `steps.a_b.outputs.x`.
-pub(super) type Paths = BTreeSet<String>;
+pub(crate) type Paths = BTreeSet<String>;
 
 /// Compiles a text without running it, and returns the names that it uses.
-pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
+pub(crate) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
     match Form::of(text) {
         Form::Plain => Ok(Paths::new()),
         Form::Expression(expression) => paths_of_expression(expression).map_err(|bad| bad.inside(text, expression)),
@@ -450,7 +456,7 @@ pub(super) fn paths_of_text(text: &str) -> Result<Paths, BadTemplate> {
 }
 
 /// Compiles a bare expression without running it, and returns the names that it uses.
-pub(super) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate> {
+pub(crate) fn paths_of_expression(expression: &str) -> Result<Paths, BadTemplate> {
     spelling::strange_signs(expression, true)?;
     let spelled = spelling::expression(expression);
     let compiled = LANGUAGE.compile_expression_owned(spelled.clone().into_owned());

@@ -8,6 +8,7 @@ pub mod live;
 pub mod notes;
 pub mod phrase;
 pub mod summary;
+pub mod triage;
 pub mod way;
 
 use std::time::Duration;

@@ -5,13 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::Deserialize;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::action::{Check, Observation};
 use crate::args::{self, Arg, Rule, Type};
 use crate::catalog::{Kind, Make, Seat};
+use crate::certificate::Certificate;
 use crate::fault::Fault;
-use crate::transport::etcd::certificates;
 use crate::units;
 use crate::world::Reader;
 
@@ -59,8 +58,8 @@ impl Check for Valid {
         let mut seen = Vec::new();
         for place in places {
             let text = reader.read(place).await?;
-            for certificate in certificates(place, &text)? {
-                let (valid, words) = judge(place, &certificate, now, self.longer)?;
+            for certificate in Certificate::of_pem(place, &text)? {
+                let (valid, words) = judge(&certificate, now, self.longer);
                 holds &= valid;
                 seen.push(format!("{place} {words}"));
             }
@@ -75,25 +74,18 @@ impl Check for Valid {
     }
 }
 
-/// Says whether a certificate in DER form is valid now and for `longer`, and until when.
-fn judge(place: &str, der: &[u8], now: Timestamp, longer: Duration) -> Result<(bool, String), Fault> {
-    let (_, certificate) = X509Certificate::from_der(der).map_err(|error| {
-        Fault::refused(format!("{place} holds a certificate that cannot be read")).seen(error.to_string())
-    })?;
-    let begin = certificate.validity().not_before.timestamp();
-    let end = certificate.validity().not_after.timestamp();
-    let day = |second: i64| Timestamp::from_second(second).map_or_else(|_| second.to_string(), |time| time.to_string());
-    let now = now.as_second();
-    let wanted = now.saturating_add_unsigned(longer.as_secs());
-    let subject = certificate.subject().to_string();
-    let words = if now < begin {
-        format!("({subject}) is valid only from {}", day(begin))
-    } else if now > end {
-        format!("({subject}) expired at {}", day(end))
+/// Says whether a certificate is valid now and for `longer`, and until when.
+fn judge(certificate: &Certificate, now: Timestamp, longer: Duration) -> (bool, String) {
+    let Certificate { subject, begins, ends } = certificate;
+    let words = if now < *begins {
+        format!("({subject}) is valid only from {begins}")
+    } else if now > *ends {
+        format!("({subject}) expired at {ends}")
     } else {
-        format!("({subject}) is valid until {}", day(end))
+        format!("({subject}) is valid until {ends}")
     };
-    Ok((begin <= now && wanted <= end, words))
+    let wanted = now.as_second().saturating_add_unsigned(longer.as_secs());
+    (*begins <= now && wanted <= ends.as_second(), words)
 }
 
 #[cfg(test)]
@@ -107,9 +99,10 @@ mod tests {
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2020, 2, 1);
         let key = rcgen::KeyPair::generate().unwrap();
-        let der = params.self_signed(&key).unwrap().der().to_vec();
+        let pem = params.self_signed(&key).unwrap().pem();
+        let certificate = Certificate::of_pem("x", pem.as_bytes()).unwrap().remove(0);
         let at =
-            |text: &str, days: u64| judge("x", &der, text.parse().unwrap(), Duration::from_secs(days * 86400)).unwrap();
+            |text: &str, days: u64| judge(&certificate, text.parse().unwrap(), Duration::from_secs(days * 86400));
         assert!(at("2020-01-15T00:00:00Z", 7).0);
         assert!(!at("2020-01-15T00:00:00Z", 30).0, "it ends too early");
         assert!(at("2020-02-02T00:00:00Z", 0).1.contains("expired at 2020-02-01"));

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use etcd_client::{AlarmAction, AlarmType, Client, GetOptions, SnapshotStreaming};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::words::{self, Trouble};
 use crate::fault::Fault;
@@ -25,7 +25,7 @@ pub struct EtcdReader<'w> {
 }
 
 /// What a member says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The id of its cluster.
     pub cluster_id: u64,
@@ -54,7 +54,7 @@ pub struct Status {
 }
 
 /// A line of the member list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
     /// The member's id.
     pub id: u64,

@@ -1,0 +1,1 @@
+//! Recorded observations and what is said of them.
