@@ -3,9 +3,10 @@
 use include_dir::{Dir, DirEntry, include_dir};
 
 static ETCD: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/etcd");
+static UK8S: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/uk8s");
 
 /// The folders of the library, by the first part of a plan's name.
-static FOLDERS: &[(&str, &Dir<'static>)] = &[("etcd", &ETCD)];
+static FOLDERS: &[(&str, &Dir<'static>)] = &[("etcd", &ETCD), ("uk8s", &UK8S)];
 
 /// A shipped plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
