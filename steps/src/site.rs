@@ -32,6 +32,9 @@ pub struct Site {
     /// How etcd is reached.
     #[serde(default)]
     pub etcd: EtcdAccess,
+    /// How the API of Kubernetes is reached.
+    #[serde(default)]
+    pub kube: KubeAccess,
     /// Exported to commands on hosts.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
@@ -213,3 +216,29 @@ pub struct Tls {
     /// The name to expect in the members' certificates, where it is not the host of the URL.
     pub server_name: Option<String>,
 }
+
+/// How the API of Kubernetes is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubeAccess {
+    /// Kubeconfig files, each a local path or `HOST:/path`; the first that can be read is taken. None: those of the
+    /// environment variable `KUBECONFIG`.
+    #[serde(default)]
+    pub kubeconfig: Vec<String>,
+    /// The context in it, where it is not its current one.
+    #[serde(default)]
+    pub context: Option<String>,
+    /// The port of the API server of each control-plane host, where one is asked by itself; 6443 where it is left out.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// The name to expect in the certificate of an API server that is asked by itself; see [`KUBE_NAME`].
+    #[serde(default)]
+    pub server_name: Option<String>,
+}
+
+/// The default of [`KubeAccess::port`].
+pub const KUBE_PORT: u16 = 6443;
+
+/// The default of [`KubeAccess::server_name`]: the name by which pods call the API, which the certificate of every API server
+/// carries, whatever address it is reached by (Kubernetes documentation, PKI certificates and requirements).
+pub const KUBE_NAME: &str = "kubernetes.default.svc";

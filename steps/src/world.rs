@@ -22,6 +22,7 @@ use crate::name::{AttemptId, HostName};
 use crate::redact::{Given, Redactor};
 use crate::site::{Host, Site};
 use crate::transport::etcd::EtcdPool;
+use crate::transport::kube::KubePool;
 use crate::transport::{local, ssh::SshPool};
 
 /// What is given to a command's standard input.
@@ -149,6 +150,8 @@ pub struct Settings {
     pub local_capsules: PathBuf,
     /// The program that supervises local attempts when it is started as `PROGRAM capsule-supervise`.
     pub supervisor: PathBuf,
+    /// The kubeconfig files of the environment, for a site that names none; merged as kubectl does.
+    pub kubeconfig: Vec<PathBuf>,
     /// The bound for one remote look or API call that has none of its own.
     pub call_timeout: Duration,
     /// The bound for connecting to a host or server.
@@ -162,6 +165,7 @@ pub struct World {
     pub(crate) supervisors: Supervisors,
     pub(crate) ssh: SshPool,
     pub(crate) etcd: EtcdPool,
+    pub(crate) kube: KubePool,
     redactor: Arc<Redactor>,
 }
 
@@ -180,7 +184,8 @@ impl World {
     pub fn new(site: Arc<Site>, settings: Settings) -> Self {
         let ssh = SshPool::new(settings.connect_timeout);
         let supervisors = Supervisors::of(settings.supervisor.clone());
-        Self { site, settings, supervisors, ssh, etcd: EtcdPool::default(), redactor: Arc::default() }
+        let (etcd, kube) = (EtcdPool::default(), KubePool::default());
+        Self { site, settings, supervisors, ssh, etcd, kube, redactor: Arc::default() }
     }
 
     /// Lets it know the secrets of the run.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use requorum_steps::capsule::{CapsuleState, SHOWN, Stream};
-use requorum_steps::site::{EtcdAccess, Identity};
+use requorum_steps::site::{EtcdAccess, Identity, KubeAccess};
 use requorum_steps::world::Settings;
 use requorum_steps::{Fault, FaultKind, Output, Script, Site, Stdin, World};
 use rustix::process::Signal;
@@ -50,12 +50,14 @@ impl Engine {
             hosts: [].into(),
             services: [].into(),
             etcd: EtcdAccess::default(),
+            kube: KubeAccess::default(),
             env: [].into(),
             vars: serde_json::Map::new(),
         };
         let settings = Settings {
             local_capsules: self.path("capsules"),
             supervisor: self.path("supervisor"),
+            kubeconfig: Vec::new(),
             call_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
         };

@@ -127,6 +127,7 @@ impl Bench {
         let settings = Settings {
             local_capsules: self.path("capsules"),
             supervisor: env!("CARGO_BIN_EXE_requorum").into(),
+            kubeconfig: Vec::new(),
             call_timeout: LONG,
             connect_timeout: LONG,
         };

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -292,10 +293,17 @@ pub(super) fn world(home: &Home, run: &RunId, site: requorum_steps::Site) -> Res
     let settings = Settings {
         local_capsules: home.run(run).join("capsules"),
         supervisor,
+        kubeconfig: kubeconfig(),
         call_timeout: CALL_TIMEOUT,
         connect_timeout: CONNECT_TIMEOUT,
     };
     Ok(World::new(Arc::new(site), settings))
+}
+
+/// Returns the kubeconfig files of the environment.
+pub(super) fn kubeconfig() -> Vec<PathBuf> {
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect()
 }
 
 /// Makes the holder of this process.

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use requorum_steps::capsule::Holder;
 use requorum_steps::crossing::crossing;
 use requorum_steps::redact::Given;
-use requorum_steps::transport::etcd;
+use requorum_steps::transport::{etcd, kube};
 use requorum_steps::world::SeenFence;
 use requorum_steps::{Danger, Fault, FaultKind, HostName, Observation, RunId, Seat, Site, World, catalog};
 
@@ -64,11 +64,15 @@ pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
 /// in time by mistake.
 async fn ground(context: &Context, revert: bool) -> Vec<Finding> {
     let hosts = hosts_of(&context.plan, &context.given_up);
-    let (mut findings, identity, quorum) =
-        tokio::join!(join_all(hosts.iter().map(|host| ready(&context.world, host))), identity(&context.world), async {
-            if context.plan.reverts && !revert { Some(not_reverted(&context.world).await) } else { None }
-        },);
-    findings.extend(identity);
+    let world = &context.world;
+    let (mut findings, etcd, kube, quorum) = tokio::join!(
+        join_all(hosts.iter().map(|host| ready(world, host))),
+        etcd_identity(world),
+        kube_identity(world),
+        async { if context.plan.reverts && !revert { Some(not_reverted(world).await) } else { None } },
+    );
+    findings.extend(etcd);
+    findings.extend(kube);
     findings.extend(quorum);
     findings
 }
@@ -83,8 +87,8 @@ async fn ready(world: &World, host: &HostName) -> Finding {
     finding("host.ready", Some(host.clone()), outcome)
 }
 
-/// Compares the cluster's identity with what the site says.
-async fn identity(world: &World) -> Option<Finding> {
+/// Compares the CA of the cluster's etcd with what the site says.
+async fn etcd_identity(world: &World) -> Option<Finding> {
     let expected = world.site().identity.etcd_ca_sha256.clone()?;
     let seen = etcd::ca_fingerprint(&world.reader(None)).await;
     let outcome = seen.map(|seen| {
@@ -93,6 +97,19 @@ async fn identity(world: &World) -> Option<Finding> {
     });
     let mut finding = finding("site.identity", None, outcome);
     finding.message = Some("this is another cluster than the site file says, or its CA was replaced".to_owned());
+    Some(finding)
+}
+
+/// Compares the uid of the namespace kube-system with what the site says, where there is an API that tells it. A recovery has
+/// to begin while there is none, so that an API that cannot be asked is only said.
+async fn kube_identity(world: &World) -> Option<Finding> {
+    let reader = world.reader(None);
+    let uid = world.site().identity.kube_system_uid.clone().filter(|_| kube::is_known(&reader))?;
+    let expected = format!("the namespace kube-system with the uid {uid}, where the API can be asked");
+    let seen = kube::system_uid(&reader).await;
+    let mut finding = finding("site.identity", None, seen.map(|seen| Observation::new(seen == uid, expected, seen)));
+    finding.holds |= finding.outcome.is_err();
+    finding.message = Some("the API is that of another cluster than the site file says".to_owned());
     Some(finding)
 }
 

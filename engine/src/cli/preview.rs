@@ -98,6 +98,7 @@ fn context(compiled: Compiled) -> Result<Context, CommandError> {
     let settings = Settings {
         local_capsules: nowhere.clone(),
         supervisor: nowhere,
+        kubeconfig: execute::kubeconfig(),
         call_timeout: execute::CALL_TIMEOUT,
         connect_timeout: execute::CONNECT_TIMEOUT,
     };

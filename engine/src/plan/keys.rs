@@ -89,6 +89,8 @@ pub(super) enum Shape {
     Version,
     /// Text, or where the reader renders it, a template.
     Text,
+    /// Text, or a list of texts with at least one.
+    TextOrTexts,
     /// Text of a form.
     Form(Form),
     /// A bare expression, or a boolean.

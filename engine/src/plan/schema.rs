@@ -101,6 +101,7 @@ impl<'k> Writer<'k> {
         match shape {
             Shape::Version => json!({ "const": 1 }),
             Shape::Text => json!({ "type": "string" }),
+            Shape::TextOrTexts => json!({ "type": ["string", "array"], "items": { "type": "string" }, "minItems": 1 }),
             Shape::Form(form) => text(form.pattern, form.words),
             Shape::Condition => json!({
                 "type": ["string", "boolean"],

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use requorum_steps::site::{CAPSULE_ROOT, EtcdAccess, Host, Identity, Member, Service, SshAccess, Tls};
+use requorum_steps::site::{CAPSULE_ROOT, EtcdAccess, Host, Identity, KubeAccess, Member, Service, SshAccess, Tls};
 use requorum_steps::{HostName, Site};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -48,13 +48,13 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
         capsule_root: reader.absolute(&fields, "capsule_root").unwrap_or_else(|| CAPSULE_ROOT.to_owned()),
         services: reader.services(&fields),
         etcd: fields.get("etcd").map(|node| reader.etcd(node, &hosts)).unwrap_or_default(),
+        kube: fields.get("kube").map(|node| reader.kube(node, &hosts)).unwrap_or_default(),
         env: reader.texts(&fields, "env"),
         vars: reader.vars(&fields),
         hosts,
     };
     let secrets = reader.secrets(&fields);
-    let kube = fields.get("kube").map_or(Value::Null, |node| reader.kube(node));
-    let value = for_templates(&site, &secrets, &kube);
+    let value = for_templates(&site, &secrets);
     Some(ReadSite { site, value, secrets })
 }
 
@@ -82,7 +82,7 @@ pub(super) const SITE_KEYS: [&str; 8] = ["cluster", "platform", "hosts", "servic
 /// The keys of a host in templates.
 pub(super) const HOST_KEYS: [&str; 6] = ["name", "address", "roles", "etcd", "lost", "vars"];
 
-fn for_templates(site: &Site, secrets: &[SecretSource], kube: &Value) -> Value {
+fn for_templates(site: &Site, secrets: &[SecretSource]) -> Value {
     let host = |host: &Host| {
         json!({
             "name": host.name, "address": host.address, "roles": host.roles, "etcd": host.etcd, "lost": host.lost,
@@ -96,7 +96,7 @@ fn for_templates(site: &Site, secrets: &[SecretSource], kube: &Value) -> Value {
         .collect();
     json!({
         "cluster": site.cluster, "platform": site.platform, "hosts": hosts, "services": site.services,
-        "etcd": site.etcd, "kube": kube, "secrets": secrets, "vars": site.vars,
+        "etcd": site.etcd, "kube": site.kube, "secrets": secrets, "vars": site.vars,
     })
 }
 
@@ -148,21 +148,25 @@ impl Reader<'_, '_> {
 
     fn ssh(&mut self, node: &Node) -> SshAccess {
         let Some(fields) = Fields::read(node, &keys::SSH, self.problems) else { return SshAccess::default() };
-        let port = fields.count("port", self.problems).and_then(|(port, span)| match u16::try_from(port) {
+        let elevate = fields.word("become", &keys::ELEVATIONS, self.problems);
+        SshAccess {
+            user: fields.text("user", self.problems).map(str::to_owned),
+            port: self.port(&fields),
+            key: self.path(&fields, "key"),
+            known_hosts: self.path(&fields, "known_hosts"),
+            config: self.path(&fields, "config"),
+            elevate: elevate.map(|(elevate, _)| elevate).unwrap_or_default(),
+        }
+    }
+
+    fn port(&mut self, fields: &Fields<'_>) -> Option<u16> {
+        let (port, span) = fields.count("port", self.problems)?;
+        match u16::try_from(port) {
             Ok(port) if port > 0 => Some(port),
             Ok(_) | Err(_) => {
                 self.problems.error(span, "bad-port", format!("{port} is no port")).cause("ports go from 1 to 65535");
                 None
             }
-        });
-        let elevate = fields.word("become", &keys::ELEVATIONS, self.problems);
-        SshAccess {
-            user: fields.text("user", self.problems).map(str::to_owned),
-            port,
-            key: self.path(&fields, "key"),
-            known_hosts: self.path(&fields, "known_hosts"),
-            config: self.path(&fields, "config"),
-            elevate: elevate.map(|(elevate, _)| elevate).unwrap_or_default(),
         }
     }
 
@@ -379,27 +383,39 @@ impl Reader<'_, '_> {
     /// A local path, or `HOST:/path`.
     fn material(&mut self, fields: &Fields<'_>, key: &str, hosts: &BTreeMap<HostName, Host>) -> Option<String> {
         let written = fields.need_text(key, self.problems)?;
-        match written.split_once(":/").and_then(|(host, _)| HostName::new(host).ok()) {
-            Some(host) => {
-                if !hosts.contains_key(&host) {
-                    let span = fields.get(key).map_or(fields.span, |node| node.span);
-                    let found = self.problems.error(span, "unknown-host", format!("the site has no host `{host}`"));
-                    if let Some(near) = nearest(host.as_str(), hosts.keys().map(AsRef::as_ref)) {
-                        found.help(format!("did you mean `{near}`?"));
-                    }
-                }
-                Some(written.to_owned())
-            }
-            None => Some(self.source.resolve(written, self.home).to_string_lossy().into_owned()),
-        }
+        let span = fields.get(key).map_or(fields.span, |node| node.span);
+        Some(self.place(written, span, hosts))
     }
 
-    fn kube(&mut self, node: &Node) -> Value {
-        let Some(fields) = Fields::read(node, &keys::KUBE, self.problems) else {
-            return Value::Null;
+    fn place(&mut self, written: &str, span: Span, hosts: &BTreeMap<HostName, Host>) -> String {
+        let Some(host) = written.split_once(":/").and_then(|(host, _)| HostName::new(host).ok()) else {
+            return self.source.resolve(written, self.home).to_string_lossy().into_owned();
         };
-        let kubeconfig = self.path(&fields, "kubeconfig");
-        json!({ "kubeconfig": kubeconfig, "context": fields.text("context", self.problems) })
+        if !hosts.contains_key(&host) {
+            let found = self.problems.error(span, "unknown-host", format!("the site has no host `{host}`"));
+            if let Some(near) = nearest(host.as_str(), hosts.keys().map(AsRef::as_ref)) {
+                found.help(format!("did you mean `{near}`?"));
+            }
+        }
+        written.to_owned()
+    }
+
+    fn kube(&mut self, node: &Node, hosts: &BTreeMap<HostName, Host>) -> KubeAccess {
+        let Some(fields) = Fields::read(node, &keys::KUBE, self.problems) else { return KubeAccess::default() };
+        let written = match fields.get("kubeconfig") {
+            Some(Node { value: Tree::List(items), span, .. }) if items.is_empty() => {
+                let found = self.problems.error(*span, "wrong-type", "`kubeconfig` names no file");
+                found.help("name one, or leave it out");
+                Vec::new()
+            }
+            Some(Node { value: Tree::List(_), .. }) => fields.texts("kubeconfig", self.problems).unwrap_or_default(),
+            Some(node) => text(node, "kubeconfig", self.problems).map(|text| (text, node.span)).into_iter().collect(),
+            None => Vec::new(),
+        };
+        let kubeconfig = written.into_iter().map(|(text, span)| self.place(text, span, hosts)).collect();
+        let context = fields.text("context", self.problems).map(str::to_owned);
+        let server_name = fields.text("server_name", self.problems).map(str::to_owned);
+        KubeAccess { kubeconfig, context, port: self.port(&fields), server_name }
     }
 
     fn texts(&mut self, fields: &Fields<'_>, key: &'static str) -> BTreeMap<String, String> {

@@ -15,7 +15,6 @@ pub fn between(old: &ReadSite, new: &ReadSite) -> (Vec<Field>, Vec<Field>) {
 fn comparable(read: &ReadSite) -> Value {
     let secrets = read.secrets.iter().map(|source| (source.name.clone(), json!(source.origin)));
     let mut value = json!(read.site);
-    value["kube"] = read.value["kube"].clone();
     value["secrets"] = Value::Object(secrets.collect::<Map<_, _>>());
     value
 }

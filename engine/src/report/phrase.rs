@@ -58,7 +58,12 @@ pub fn of(record: &Record) -> Option<Phrase> {
             (Tone::Notice, "taken up", join(&[&format!("by {by}"), reason.as_deref().unwrap_or("")], ": "))
         }
         Event::Preflight { findings } => match findings.iter().filter(|finding| !finding.holds).count() {
-            0 => (Tone::Good, "preflight", format!("all holds ({})", count(findings.len(), "check"))),
+            0 => {
+                let unseen = findings.iter().filter(|finding| finding.outcome.is_err()).map(finding_line);
+                let unseen: Vec<String> = unseen.map(|line| format!("; could not be looked at: {line}")).collect();
+                let all = format!("all holds ({}){}", count(findings.len(), "check"), unseen.concat());
+                (Tone::Good, "preflight", all)
+            }
             bad => (Tone::Bad, "preflight", do_not_hold(bad, findings.len())),
         },
         Event::Fence { host, unreachable: None } => (Tone::Plain, "fenced", host.to_string()),

@@ -26,6 +26,12 @@ mod file_transfer;
 mod file_unpack;
 #[cfg(test)]
 mod host_tests;
+mod kube_apply;
+mod kube_checks;
+mod kube_csrs;
+mod kube_delete;
+mod kube_nodes;
+mod kube_object;
 mod service;
 mod service_checks;
 mod service_state;
@@ -77,6 +83,15 @@ pub const ALL: &[&Kind] = &[
     &file_unpack::UNPACK,
     &file_put::WRITE,
     &builtin::GATE,
+    &kube_checks::API_READY,
+    &kube_apply::APPLY,
+    &kube_csrs::APPROVE_CSRS,
+    &kube_delete::DELETE,
+    &kube_checks::DELETED,
+    &kube_checks::GET,
+    &kube_nodes::LEASES_FRESH,
+    &kube_nodes::NODES_READY,
+    &kube_nodes::PODS_READY,
     &service_checks::ACTIVE,
     &service::ENABLE,
     &service_checks::INACTIVE,

@@ -1,5 +1,7 @@
-//! The ways to hosts and servers: this machine, SSH, the etcd API.
+//! The ways to hosts and servers: this machine, SSH, the APIs of etcd and Kubernetes.
 
 pub mod etcd;
+pub mod kube;
+mod link;
 pub mod local;
 pub mod ssh;

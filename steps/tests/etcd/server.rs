@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use requorum_steps::capsule::Holder;
-use requorum_steps::site::{EtcdAccess, Host, Identity, Member, Site, SshAccess, Tls};
+use requorum_steps::site::{EtcdAccess, Host, Identity, KubeAccess, Member, Site, SshAccess, Tls};
 use requorum_steps::world::Settings;
 use requorum_steps::{
     Action, AttemptId, Fault, HostName, ItemKey, Make, Observation, RunId, StepId, World, Writer, catalog,
@@ -187,6 +187,7 @@ impl Cluster {
                 }),
                 ..EtcdAccess::default()
             },
+            kube: KubeAccess::default(),
             env: BTreeMap::default(),
             vars: serde_json::Map::default(),
         }
@@ -200,6 +201,7 @@ impl Cluster {
         let settings = Settings {
             local_capsules: self.dir.path().join("local-capsules"),
             supervisor: PathBuf::from("/nonexistent"),
+            kubeconfig: Vec::new(),
             call_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(2),
         };

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use requorum_steps::site::{Become, EtcdAccess, Host, Identity, SshAccess};
+use requorum_steps::site::{Become, EtcdAccess, Host, Identity, KubeAccess, SshAccess};
 use requorum_steps::world::Settings;
 use requorum_steps::{AttemptId, HostName, Site, World};
 
@@ -119,6 +119,7 @@ impl Sshd {
             hosts: [(name, host)].into(),
             services: [].into(),
             etcd: EtcdAccess::default(),
+            kube: KubeAccess::default(),
             env: [].into(),
             vars: serde_json::Map::new(),
         }
@@ -138,6 +139,7 @@ impl Sshd {
         let settings = Settings {
             local_capsules: self.path("local"),
             supervisor: "/nonexistent".into(),
+            kubeconfig: Vec::new(),
             call_timeout: Duration::from_secs(20),
             connect_timeout: Duration::from_secs(5),
         };

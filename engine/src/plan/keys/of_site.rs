@@ -70,7 +70,7 @@ pub(in crate::plan) static SITE: Table = Table {
         )
         .like("{ kubelet: { manager: systemd, unit: kubelet.service } }"),
         Key::optional("etcd", Shape::Table(&ETCD), "How etcd is reached."),
-        Key::optional("kube", Shape::Table(&KUBE), "For templates only: nothing speaks to Kubernetes yet."),
+        Key::optional("kube", Shape::Table(&KUBE), "How the API of Kubernetes is reached."),
         Key::optional(
             "env",
             Shape::Map(None, &Shape::Text),
@@ -100,7 +100,13 @@ pub(in crate::plan) static IDENTITY: Table = Table {
              -sha256. Another CA is exit 4.",
         )
         .like("5f7d0a93214c6e88b1029d44f03bc657a912ee70348bcd19650fd27abe419308"),
-        Key::optional("kube_system_uid", Shape::Text, "The uid of the namespace kube-system; not compared yet."),
+        Key::optional(
+            "kube_system_uid",
+            Shape::Text,
+            "The uid of the namespace kube-system: kubectl get namespace kube-system -o jsonpath={.metadata.uid}. Another one is \
+             exit 4; an API that cannot be asked is not.",
+        )
+        .like("6e1f2d0a-3b1c-4c55-9d0e-8f8b0c9a7d11"),
     ],
 };
 
@@ -231,11 +237,27 @@ pub(in crate::plan) static TLS: Table = Table {
 pub(in crate::plan) static KUBE: Table = Table {
     name: "kube",
     what: "`kube`",
-    help: "The API of Kubernetes, for templates.",
+    help: "How the API of Kubernetes is reached.",
     keys: &[
-        Key::optional("kubeconfig", Shape::Text, "The kubeconfig file, from the directory of this file.")
-            .like("./admin.conf"),
-        Key::optional("context", Shape::Text, "The context in it."),
+        Key::optional(
+            "kubeconfig",
+            Shape::TextOrTexts,
+            "The kubeconfig: a path of this machine, or HOST:/path, which is read over SSH and kept in memory; or several, of \
+             which the first that can be read is taken. Default: those of the environment variable KUBECONFIG.",
+        )
+        .like("[\"cp1:/etc/kubernetes/admin.conf\", \"cp2:/etc/kubernetes/admin.conf\"]"),
+        Key::optional("context", Shape::Text, "The context in it; default: its current one."),
+        Key::optional(
+            "port",
+            Shape::Count(1, 65535),
+            "The port of the API server of each host, where one is asked by itself; default 6443.",
+        )
+        .like("6443"),
+        Key::optional(
+            "server_name",
+            Shape::Text,
+            "What the certificate of an API server names that is asked by itself; default kubernetes.default.svc.",
+        ),
     ],
 };
 

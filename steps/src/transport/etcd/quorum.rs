@@ -198,6 +198,7 @@ mod tests {
         let settings = Settings {
             local_capsules: "/nonexistent".into(),
             supervisor: "/nonexistent".into(),
+            kubeconfig: Vec::new(),
             call_timeout: Duration::from_secs(3),
             connect_timeout: Duration::from_secs(3),
         };

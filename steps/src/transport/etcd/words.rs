@@ -3,11 +3,9 @@
 //! The client reports nearly everything as "transport error"; what happened is further down the chain of causes.
 
 use std::error::Error as StdError;
-use std::io;
-
-use rustls::{CertificateError, Error as TlsError};
 
 use crate::fault::{Fault, FaultKind};
+use crate::transport::link::{self, Broken};
 
 /// What an error of the client means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,86 +134,43 @@ fn from_status(message: &str, code: &str) -> Trouble {
     Trouble::new(FaultKind::Failed, format!("answered: {message}"))
 }
 
-/// Walks down the causes to the first one that says something.
+/// Explains why there is no connection, if the causes say so.
 fn from_causes(error: &(dyn StdError + 'static)) -> Option<Trouble> {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if let Some(tls) = cause.downcast_ref::<TlsError>() {
-            return Some(from_tls(tls));
-        }
-        if let Some(trouble) = cause.downcast_ref::<io::Error>().and_then(from_io) {
-            return Some(trouble);
-        }
-        next = cause.source();
-    }
-    None
+    link::broken(error).map(|broken| from_link(&broken))
 }
 
-fn from_io(error: &io::Error) -> Option<Trouble> {
-    // The source of an `io::Error` is the source of what it wraps: what it wraps has to be asked for itself.
-    if let Some(trouble) = error.get_ref().and_then(|inner| from_causes(inner)) {
-        return Some(trouble);
-    }
-    if let Some((_, alert)) = error.to_string().split_once("received fatal alert: ") {
-        return Some(from_alert(alert));
-    }
-    let trouble = match error.kind() {
-        io::ErrorKind::ConnectionRefused => {
+fn from_link(broken: &Broken) -> Trouble {
+    let renew = "renew the member's certificate, and compare the clocks";
+    let of_client = "check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients";
+    match broken {
+        Broken::Refused => {
             Trouble::link("refused the connection: nothing listens there").hint("is etcd running on that host?")
         }
-        io::ErrorKind::TimedOut => Trouble::link("could not be connected to in time")
+        Broken::TooLate => Trouble::link("could not be connected to in time")
             .hint("is the host up, and does a firewall let the port through?"),
-        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-            Trouble::link("cannot be reached: there is no route to the host")
-                .hint("is the host up and on this network?")
-        }
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Trouble::closed(),
-        _ if error.to_string().contains("lookup address") => {
+        Broken::NoRoute => Trouble::link("cannot be reached: there is no route to the host")
+            .hint("is the host up and on this network?"),
+        Broken::NoSuchName => {
             Trouble::link("has a host name that cannot be resolved").hint("use an address in the site, or repair DNS")
         }
-        _ => return None,
-    };
-    Some(trouble)
-}
-
-fn from_tls(error: &TlsError) -> Trouble {
-    use CertificateError as C;
-    let renew = "renew the member's certificate, and compare the clocks";
-    match error {
-        TlsError::InvalidCertificate(C::Expired | C::ExpiredContext { .. }) => {
-            Trouble::refused("shows a certificate that has expired").hint(renew)
+        Broken::Closed => Trouble::closed(),
+        Broken::Expired => Trouble::refused("shows a certificate that has expired").hint(renew),
+        Broken::NotYetValid => Trouble::refused("shows a certificate that is not valid yet").hint(renew),
+        Broken::OtherCa => Trouble::refused("shows a certificate of a CA that is not the site's")
+            .hint("is `etcd.tls.ca` the CA of this cluster?"),
+        Broken::OtherName => Trouble::refused("shows a certificate for another name")
+            .hint("set `etcd.tls.server_name` to a name in the certificate"),
+        Broken::ClientExpired => Trouble::refused("says that the client certificate has expired").hint(of_client),
+        Broken::ClientCa => {
+            Trouble::refused("says that it does not know the CA of the client certificate").hint(of_client)
         }
-        TlsError::InvalidCertificate(C::NotValidYet | C::NotValidYetContext { .. }) => {
-            Trouble::refused("shows a certificate that is not valid yet").hint(renew)
-        }
-        TlsError::InvalidCertificate(C::UnknownIssuer | C::BadSignature) => {
-            Trouble::refused("shows a certificate of a CA that is not the site's")
-                .hint("is `etcd.tls.ca` the CA of this cluster?")
-        }
-        TlsError::InvalidCertificate(C::NotValidForName | C::NotValidForNameContext { .. }) => {
-            Trouble::refused("shows a certificate for another name")
-                .hint("set `etcd.tls.server_name` to a name in the certificate")
-        }
-        TlsError::AlertReceived(alert) => from_alert(&format!("{alert:?}")),
-        TlsError::InvalidMessage(_) => {
+        Broken::ClientRefused => Trouble::refused("does not accept the client certificate").hint(of_client),
+        Broken::Alert(alert) => Trouble::refused(format!("ended the TLS handshake: {alert}")),
+        Broken::NotTls => {
             Trouble::refused("does not speak TLS").hint("does the site have https where the member listens with http?")
         }
-        other => Trouble::refused(format!("could not be connected to by TLS: {other}")),
+        Broken::Tls(error) => Trouble::refused(format!("could not be connected to by TLS: {error}")),
     }
-}
-
-/// Explains an alert by its name: the layers in between keep no more than the text of it.
-fn from_alert(alert: &str) -> Trouble {
-    let what = match alert {
-        "CertificateExpired" => "says that the client certificate has expired",
-        "UnknownCA" => "says that it does not know the CA of the client certificate",
-        "BadCertificate" | "CertificateUnknown" | "CertificateRequired" | "AccessDenied" | "UnsupportedCertificate" => {
-            "does not accept the client certificate"
-        }
-        other => return Trouble::refused(format!("ended the TLS handshake: {other}")),
-    };
-    Trouble::refused(what)
-        .hint("check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients")
 }
 
 /// Writes the chain of causes on one line; what repeats the one before is left out.
@@ -239,6 +194,10 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
+    use rustls::{CertificateError, Error as TlsError};
+
     use super::*;
 
     fn wrapped(inner: TlsError) -> Trouble {

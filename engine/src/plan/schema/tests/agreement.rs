@@ -41,6 +41,7 @@ fn below(shape: Shape) -> Vec<&'static Table> {
         Shape::Action => vec![&keys::UNDO],
         Shape::Version
         | Shape::Text
+        | Shape::TextOrTexts
         | Shape::Form(_)
         | Shape::Condition
         | Shape::Bool
