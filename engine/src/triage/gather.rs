@@ -38,7 +38,8 @@ pub async fn readable(reader: &Reader<'_>) -> (Asked, Option<Tls>) {
     let why = fault.what.clone();
     let others: Vec<(&HostName, Tls)> =
         reader.site().members().filter_map(|host| Some((&host.name, from_host(tls, &host.name)?))).collect();
-    let tried = join_all(others.iter().map(|(host, tls)| async move { (host, tls, can_read(reader, tls).await) })).await;
+    let tried =
+        join_all(others.iter().map(|(host, tls)| async move { (host, tls, can_read(reader, tls).await) })).await;
     match tried.into_iter().find(|(_, _, outcome)| outcome.is_ok()) {
         Some((host, tls, _)) => (Asked::From { host: (*host).clone(), why }, Some(tls.clone())),
         None => (Asked::Not { why }, None),
@@ -139,7 +140,8 @@ fn words(site: &Site, host: &Host, control_plane: bool) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
     names.extend(host.etcd.as_ref().map(|_| "etcd"));
     if control_plane {
-        names.extend(site.services.keys().map(String::as_str).filter(|name| *name != "etcd" && !of_etcd.contains(name)));
+        names
+            .extend(site.services.keys().map(String::as_str).filter(|name| *name != "etcd" && !of_etcd.contains(name)));
     }
     for name in names {
         let [manager, first, second] = match site.service(host, name) {
