@@ -134,7 +134,7 @@ impl Report<'_> {
         }
         match (&host.etcd, &self.seen.asked) {
             (Some(Look::Seen(etcd)), _) => of_member(&mut lines, etcd),
-            (Some(Look::Silent(silence)), _) => lines.push(format!("etcd: {}", silence.why)),
+            (Some(Look::Silent(silence)), _) => lines.push(silence.why.clone()),
             (None, Asked::Not { .. }) if host.member.is_some() => lines.push("etcd: was not asked".to_owned()),
             (None, _) => {}
         }
@@ -177,10 +177,10 @@ fn of_host(lines: &mut Vec<String>, look: &HostLook, host: &HostSeen) {
         if !fine {
             let restarts =
                 if service.restarts > 0 { format!(", {} restarts", service.restarts) } else { String::new() };
-            lines.push(format!("{name}: {}{restarts}", service.detail));
+            lines.push(format!("service {name}: {}{restarts}", service.detail));
         }
         if service.state != Running::Running {
-            lines.extend(service.log.iter().map(|line| format!("{name} log: {line}")));
+            lines.extend(service.log.iter().map(|line| format!("log of {name}: {line}")));
         }
     }
     match look.data {

@@ -109,7 +109,12 @@ async fn certificates(reader: &Reader<'_>, ask: bool) -> Vec<PlacedCertificate> 
 async fn look_at(reader: &Reader<'_>, host: &Host, ask: bool) -> HostSeen {
     let control_plane = host.roles.iter().any(|role| role == "control-plane");
     let (ssh, etcd) = tokio::join!(within(look_by_ssh(reader, host, control_plane)), async {
-        if ask && host.etcd.is_some() { Some(within(ask_member(reader, host)).await.into()) } else { None }
+        if !ask || host.etcd.is_none() {
+            return None;
+        }
+        // The chain of causes behind the words says the same in those of the libraries.
+        let answer = within(ask_member(reader, host)).await;
+        Some(answer.map_err(|fault| Fault { seen: None, ..fault }).into())
     });
     let member = host.etcd.as_ref();
     let member = member.map(|member| MemberOfSite { name: member.name.clone(), peer_urls: member.peer_urls.clone() });

@@ -31,7 +31,7 @@ fn recorded() -> BTreeMap<String, Observation> {
 }
 
 /// What is to be found first in each, and the plan that is named with it.
-const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 21] = [
+const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 22] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
     ("broken-wal", Some(("replace", None))),
@@ -47,6 +47,7 @@ const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 21] = [
     ("nothing-reachable", Some(("nothing-reached", None))),
     ("one-data-wiped", Some(("replace", None))),
     ("one-off", Some(("off", None))),
+    ("one-off-one-wiped", Some(("quorum-off", None))),
     ("one-stopped", Some(("stopped", None))),
     ("partition", Some(("cut-off", None))),
     ("split-cluster", Some(("split-cluster", Some("etcd/restore-all-members")))),
