@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use requorum_steps::units;
 
 use super::load;
+pub use crate::report::phrase::quote;
 use crate::report::{Report, json::Json, lines::Lines, live::Live, summary::Invocation};
 
 /// The options of every command.
@@ -100,17 +101,6 @@ impl Global {
             words.extend(["--state-dir".to_owned(), dir.display().to_string()]);
         }
         Invocation { program: words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ") }
-    }
-}
-
-/// Quotes a word for a POSIX shell where it needs it.
-#[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

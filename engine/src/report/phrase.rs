@@ -33,6 +33,17 @@ pub struct Phrase {
     pub detail: String,
 }
 
+/// Quotes a word for a POSIX shell where it needs it.
+#[must_use]
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Counts things in words: `1 check`, `2 checks`.
 #[must_use]
 pub fn count(number: usize, thing: &str) -> String {

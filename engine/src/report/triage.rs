@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 use requorum_steps::HostName;
 use serde_json::{Value, json};
 
-use super::phrase;
-use crate::cli::options::quote;
+use super::phrase::{self, quote};
 use crate::triage::{
-    Asked, Command, Data, EtcdLook, Facts, Finding, HostLook, HostSeen, Level, Look, MemberState, Observation, Quorum, Running,
-    Verdict, state_of,
+    Asked, Command, Data, EtcdLook, Facts, Finding, HostLook, HostSeen, Level, Look, MemberState, Observation, Quorum,
+    Running, Verdict, state_of,
 };
 
 /// How wide advice is written.
@@ -135,12 +134,13 @@ impl Report<'_> {
         }
         match (&host.etcd, &self.seen.asked) {
             (Some(Look::Seen(etcd)), _) => of_member(&mut lines, etcd),
-            (Some(Look::Silent(silence)), _) => lines.push(format!("etcd: {}", silence.why)),
+            (Some(Look::Silent(silence)), _) => lines.push(silence.why.clone()),
             (None, Asked::Not { .. }) if host.member.is_some() => lines.push("etcd: was not asked".to_owned()),
             (None, _) => {}
         }
         let of_here = |place: &&String| place.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with(':'));
-        for (places, what) in [(&self.facts.expired, "is not valid now"), (&self.facts.expiring, "ends within 30 days")] {
+        for (places, what) in [(&self.facts.expired, "is not valid now"), (&self.facts.expiring, "ends within 30 days")]
+        {
             lines.extend(places.iter().filter(of_here).map(|place| format!("certificate: {place} {what}")));
         }
         lines
@@ -175,11 +175,12 @@ fn of_host(lines: &mut Vec<String>, look: &HostLook, host: &HostSeen) {
             Running::Changing | Running::Looping | Running::Failed | Running::Down | Running::Absent => false,
         };
         if !fine {
-            let restarts = if service.restarts > 0 { format!(", {} restarts", service.restarts) } else { String::new() };
-            lines.push(format!("{name}: {}{restarts}", service.detail));
+            let restarts =
+                if service.restarts > 0 { format!(", {} restarts", service.restarts) } else { String::new() };
+            lines.push(format!("service {name}: {}{restarts}", service.detail));
         }
         if service.state != Running::Running {
-            lines.extend(service.log.iter().map(|line| format!("{name} log: {line}")));
+            lines.extend(service.log.iter().map(|line| format!("log of {name}: {line}")));
         }
     }
     match look.data {

@@ -3,82 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use requorum_steps::transport::etcd::Listed;
-use requorum_steps::{FaultKind, HostName};
+use requorum_steps::HostName;
 use serde::Serialize;
 
-use super::observation::{Asked, Data, EtcdLook, HostLook, HostSeen, Look, Observation, Running};
+use super::membership::{Membership, Quorum};
+use super::observation::{Asked, Data, HostLook, HostSeen, Look, Observation, Running};
+use super::state::{MemberState, state_of};
 
 /// How long before its end a certificate is worth a word.
 const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// etcd's own quota where none is configured, in bytes. Source: etcd documentation, System limits.
 const USUAL_QUOTA: u64 = 2 << 30;
-/// From how many restarts on a service that runs at the moment counts as one that does not stay up.
-const RESTARTS: u32 = 3;
 /// How far clocks may be apart, in milliseconds. Certificates and leases bear more; raft needs none of it.
 const APART_MS: i64 = 5_000;
 /// A disk with less free than this, in KiB, counts as full: a write-ahead log file of etcd has 64 MB.
 const FULL_KIB: u64 = 80 * 1024;
-
-/// What a log says where the data is what ends etcd. Source: the panics and errors of etcd's wal, snap, raft and server.
-const DAMAGE: [&str; 12] = [
-    "crc mismatch",
-    "wal: ",
-    "cannot be repaired",
-    "walpb: ",
-    "snap: ",
-    "slice bounds out of range",
-    "tocommit",
-    "file size too small",
-    "database file",
-    "invalid database",
-    "already been bootstrapped",
-    "permanently removed",
-];
-
-/// What can be said of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemberState {
-    /// It answers, and takes part in agreed reads.
-    Healthy,
-    /// It answers and follows a leader, but an agreed read was not answered in time.
-    Slow,
-    /// It answers and is a learner, which has no vote.
-    Learner,
-    /// It answers and knows no leader.
-    Leaderless,
-    /// Something listens and refused us.
-    Refusing,
-    /// It was not asked, for want of TLS files.
-    Unasked,
-    /// Its process does not run; its data is there.
-    Stopped,
-    /// Its process ends again and again, and its log does not say that the data is to blame.
-    Looping,
-    /// Its process ends again and again, because of its data.
-    Broken,
-    /// Its process does not answer and its data directory holds nothing.
-    Wiped,
-    /// It does not answer; nothing more can be seen, or its process runs.
-    Silent,
-    /// Neither the host nor the member can be reached.
-    Off,
-    /// As before, and the site says that the host is lost.
-    Lost,
-}
-
-/// Whether the quorum holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Quorum {
-    /// A majority of the voters works together.
-    Holds,
-    /// It is lost: even with all that could not be seen there is no majority.
-    Lost,
-    /// No majority was seen; what could not be seen may be one.
-    Unseen,
-}
 
 /// Whether it is the cluster that the site means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -221,7 +160,7 @@ impl Facts {
         let is = |state| of(&[state]);
         let where_host = |holds: &dyn Fn(&HostSeen) -> bool| names(seen.hosts.iter().filter(|(_, host)| holds(host)));
         let where_look = |holds: &dyn Fn(&HostLook) -> bool| where_host(&|host| host.ssh.seen().is_some_and(holds));
-        let cluster = Cluster::of(seen);
+        let cluster = Membership::of(seen);
         let (quorum, healthy) = cluster.quorum(&states);
         let (expired, expiring) = certificates(seen);
         let apart = clocks_apart_ms(seen);
@@ -244,7 +183,9 @@ impl Facts {
             needed: cluster.needed(),
             healthy,
             reached: where_look(&|_| true),
-            no_ssh: where_host(&|host| host.ssh.seen().is_none() && host.etcd.as_ref().is_some_and(|e| e.seen().is_some())),
+            no_ssh: where_host(&|host| {
+                host.ssh.seen().is_none() && host.etcd.as_ref().is_some_and(|e| e.seen().is_some())
+            }),
             slow: is(S::Slow),
             learners: is(S::Learner),
             leaderless: is(S::Leaderless),
@@ -285,157 +226,6 @@ impl Facts {
             snapshot: snapshot.unwrap_or_default().to_owned(),
         }
     }
-}
-
-/// Says what is to be said of the member of a host; `None` where the site has none there.
-#[must_use]
-pub fn state_of(host: &HostSeen) -> Option<MemberState> {
-    host.member.as_ref()?;
-    Some(match &host.etcd {
-        Some(Look::Seen(etcd)) => of_answer(etcd),
-        Some(Look::Silent(silence)) if silence.kind == FaultKind::Refused => MemberState::Refusing,
-        Some(Look::Silent(_)) => of_host(host),
-        None => match of_host(host) {
-            state @ (MemberState::Stopped | MemberState::Looping | MemberState::Broken | MemberState::Wiped) => state,
-            _ => MemberState::Unasked,
-        },
-    })
-}
-
-fn of_answer(etcd: &EtcdLook) -> MemberState {
-    match (etcd.status.is_learner, etcd.status.leader, &etcd.serves) {
-        (true, _, _) => MemberState::Learner,
-        (false, _, Look::Seen(())) => MemberState::Healthy,
-        (false, 0, Look::Silent(_)) => MemberState::Leaderless,
-        (false, _, Look::Silent(_)) => MemberState::Slow,
-    }
-}
-
-/// What SSH lets one say of a member that does not answer.
-fn of_host(host: &HostSeen) -> MemberState {
-    let look = match &host.ssh {
-        Look::Seen(look) => look,
-        Look::Silent(_) if host.lost => return MemberState::Lost,
-        Look::Silent(silence) => {
-            let unreachable = matches!(silence.kind, FaultKind::Unreachable | FaultKind::TimedOut);
-            return if unreachable { MemberState::Off } else { MemberState::Silent };
-        }
-    };
-    let Some(service) = look.services.get("etcd") else { return MemberState::Silent };
-    let ends = match service.state {
-        Running::Looping | Running::Failed => true,
-        Running::Running | Running::Changing => service.restarts >= RESTARTS,
-        Running::Down | Running::Absent | Running::Unknown => false,
-    };
-    let no_data = matches!(look.data, Some(Data::Absent | Data::Empty));
-    match service.state {
-        // Started on nothing it may be joining just now, or be refused by the others; stopped on nothing it has lost its data.
-        Running::Down | Running::Absent | Running::Looping | Running::Failed if no_data => MemberState::Wiped,
-        _ if ends && service.log.iter().any(|line| DAMAGE.iter().any(|words| line.contains(words))) => MemberState::Broken,
-        _ if ends => MemberState::Looping,
-        Running::Down => MemberState::Stopped,
-        _ => MemberState::Silent,
-    }
-}
-
-/// The cluster as its newest member list has it.
-struct Cluster {
-    /// The member list of the member that applied most; absent where no member gave one.
-    listed: Option<Vec<Listed>>,
-    voters: usize,
-    /// How many cluster ids answer.
-    ids: usize,
-    /// Hosts that follow one leader, of the main cluster id, and have a vote.
-    followers: BTreeSet<String>,
-    strays: Vec<String>,
-}
-
-impl Cluster {
-    fn of(seen: &Observation) -> Self {
-        let answers: Vec<(&HostName, &EtcdLook)> =
-            seen.hosts.iter().filter_map(|(name, host)| Some((name, host.etcd.as_ref()?.seen()?))).collect();
-        let mut by_id: BTreeMap<u64, Vec<(&HostName, &EtcdLook)>> = BTreeMap::new();
-        for answer in &answers {
-            by_id.entry(answer.1.status.cluster_id).or_default().push(*answer);
-        }
-        // The main one is where most members serve, then where most answer, then where most was applied.
-        let weight = |members: &Vec<(&HostName, &EtcdLook)>| {
-            let serving = members.iter().filter(|(_, etcd)| etcd.serves.seen().is_some()).count();
-            (serving, members.len(), members.iter().map(|(_, etcd)| etcd.status.raft_applied).max())
-        };
-        let main = by_id.iter().max_by_key(|(_, members)| weight(members)).map(|(id, _)| *id);
-        let of_main = || answers.iter().filter(|(_, etcd)| Some(etcd.status.cluster_id) == main);
-        let newest = of_main().filter(|(_, etcd)| etcd.listed.seen().is_some());
-        let newest = newest.max_by_key(|(_, etcd)| (etcd.status.raft_term, etcd.status.raft_applied));
-        let listed = newest.and_then(|(_, etcd)| etcd.listed.seen().cloned());
-        let configured = seen.hosts.values().filter(|host| host.member.is_some()).count();
-        let voters = listed.as_ref().map_or(configured, |listed| listed.iter().filter(|m| !m.is_learner).count());
-        let mut by_leader: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-        for (name, etcd) in of_main().filter(|(_, etcd)| etcd.status.leader != 0 && !etcd.status.is_learner) {
-            by_leader.entry(etcd.status.leader).or_default().insert(name.to_string());
-        }
-        let followers = by_leader.into_values().max_by_key(BTreeSet::len).unwrap_or_default();
-        let strays = answers.iter().filter(|(_, etcd)| Some(etcd.status.cluster_id) != main);
-        let strays = strays.map(|(name, _)| name.to_string()).collect();
-        Self { listed, voters, ids: by_id.len(), followers, strays }
-    }
-
-    fn needed(&self) -> usize {
-        self.voters / 2 + 1
-    }
-
-    /// Says whether the quorum holds, and how many voters work together.
-    fn quorum(&self, states: &BTreeMap<&HostName, MemberState>) -> (Quorum, usize) {
-        use MemberState as S;
-        let main = |name: &HostName| !self.strays.iter().any(|stray| stray == name.as_str());
-        let count = |wanted: &[S]| states.iter().filter(|(name, state)| wanted.contains(state) && main(name)).count();
-        let serving = count(&[S::Healthy]);
-        let healthy = self.followers.len().max(serving);
-        // What refused us, was not asked, hangs or cannot be reached may be alive, and be a majority among itself.
-        let perhaps = count(&[S::Refusing, S::Unasked, S::Silent, S::Off]);
-        let quorum = if serving > 0 || healthy >= self.needed() {
-            Quorum::Holds
-        } else if healthy + perhaps < self.needed() {
-            Quorum::Lost
-        } else {
-            Quorum::Unseen
-        };
-        (quorum, healthy)
-    }
-
-    fn lines(&self) -> impl Iterator<Item = &Listed> {
-        self.listed.iter().flatten()
-    }
-
-    fn strangers(&self, seen: &Observation) -> Vec<String> {
-        let unknown = self.lines().filter(|line| host_of(seen, line).is_none());
-        unknown.filter(|line| !line.name.is_empty()).map(|line| line.name.clone()).collect()
-    }
-
-    fn unstarted(&self, seen: &Observation) -> Vec<String> {
-        let unnamed = self.lines().filter(|line| line.name.is_empty());
-        unnamed.map(|line| host_of(seen, line).map_or_else(|| line.peer_urls.join(","), ToString::to_string)).collect()
-    }
-
-    /// Members of another cluster have a list of their own: strays are told as such.
-    fn unlisted(&self, seen: &Observation, states: &BTreeMap<&HostName, MemberState>) -> Vec<String> {
-        if self.listed.is_none() {
-            return Vec::new();
-        }
-        let listed: BTreeSet<&HostName> = self.lines().filter_map(|line| host_of(seen, line)).collect();
-        let absent = states.keys().filter(|name| !listed.contains(**name)).map(ToString::to_string);
-        absent.filter(|name| !self.strays.contains(name)).collect()
-    }
-}
-
-/// Finds the host of a line of the member list, by the member's name, or where it was never started by its peer URLs.
-fn host_of<'o>(seen: &'o Observation, line: &Listed) -> Option<&'o HostName> {
-    let fits = |host: &HostSeen| {
-        host.member.as_ref().is_some_and(|member| {
-            member.name == line.name || (line.name.is_empty() && member.peer_urls.iter().any(|url| line.peer_urls.contains(url)))
-        })
-    };
-    seen.hosts.iter().find(|(_, host)| fits(host)).map(|(name, _)| name)
 }
 
 fn names<'o>(hosts: impl Iterator<Item = (&'o HostName, &'o HostSeen)>) -> Vec<String> {

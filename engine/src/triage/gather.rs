@@ -38,7 +38,8 @@ pub async fn readable(reader: &Reader<'_>) -> (Asked, Option<Tls>) {
     let why = fault.what.clone();
     let others: Vec<(&HostName, Tls)> =
         reader.site().members().filter_map(|host| Some((&host.name, from_host(tls, &host.name)?))).collect();
-    let tried = join_all(others.iter().map(|(host, tls)| async move { (host, tls, can_read(reader, tls).await) })).await;
+    let tried =
+        join_all(others.iter().map(|(host, tls)| async move { (host, tls, can_read(reader, tls).await) })).await;
     match tried.into_iter().find(|(_, _, outcome)| outcome.is_ok()) {
         Some((host, tls, _)) => (Asked::From { host: (*host).clone(), why }, Some(tls.clone())),
         None => (Asked::Not { why }, None),
@@ -108,7 +109,12 @@ async fn certificates(reader: &Reader<'_>, ask: bool) -> Vec<PlacedCertificate> 
 async fn look_at(reader: &Reader<'_>, host: &Host, ask: bool) -> HostSeen {
     let control_plane = host.roles.iter().any(|role| role == "control-plane");
     let (ssh, etcd) = tokio::join!(within(look_by_ssh(reader, host, control_plane)), async {
-        if ask && host.etcd.is_some() { Some(within(ask_member(reader, host)).await.into()) } else { None }
+        if !ask || host.etcd.is_none() {
+            return None;
+        }
+        // The chain of causes behind the words says the same in those of the libraries.
+        let answer = within(ask_member(reader, host)).await;
+        Some(answer.map_err(|fault| Fault { seen: None, ..fault }).into())
     });
     let member = host.etcd.as_ref();
     let member = member.map(|member| MemberOfSite { name: member.name.clone(), peer_urls: member.peer_urls.clone() });
@@ -139,7 +145,8 @@ fn words(site: &Site, host: &Host, control_plane: bool) -> Vec<String> {
     let mut names: Vec<&str> = Vec::new();
     names.extend(host.etcd.as_ref().map(|_| "etcd"));
     if control_plane {
-        names.extend(site.services.keys().map(String::as_str).filter(|name| *name != "etcd" && !of_etcd.contains(name)));
+        names
+            .extend(site.services.keys().map(String::as_str).filter(|name| *name != "etcd" && !of_etcd.contains(name)));
     }
     for name in names {
         let [manager, first, second] = match site.service(host, name) {

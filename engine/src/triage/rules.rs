@@ -243,12 +243,15 @@ impl Table {
 fn known(paths: BTreeSet<String>) -> Result<(), String> {
     let facts = serde_json::to_value(Facts::none()).unwrap_or_default();
     let is_fact = |path: &str| match path.split_once('.') {
-        Some(("seen", rest)) => facts.get(rest.split(['.', '[']).next().unwrap_or(rest)).is_some_and(|fact| !fact.is_null()),
+        Some(("seen", rest)) => {
+            facts.get(rest.split(['.', '[']).next().unwrap_or(rest)).is_some_and(|fact| !fact.is_null())
+        }
         Some(_) | None => false,
     };
     match paths.into_iter().find(|path| !is_fact(path)) {
         Some(path) => {
-            let names: Vec<&str> = facts.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
+            let names: Vec<&str> =
+                facts.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
             let near = crate::plan::diagnostic::nearest(path.trim_start_matches("seen."), names.into_iter());
             let near = near.map_or_else(String::new, |near| format!("; did you mean `seen.{near}`?"));
             Err(format!("`{path}` is no fact{near}"))

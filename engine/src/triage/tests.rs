@@ -1,1 +1,122 @@
-//! Recorded observations and what is said of them.
+//! Recorded observations (`tests/triage/*.json`, the shape of `-o json`) and what triage says of them; the table itself.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use super::*;
+use crate::report::triage::Report;
+
+const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/triage");
+
+fn library() -> Library {
+    requorum_plans::all().into_iter().map(|plan| (plan.name, PlanHead::read(plan.text).unwrap())).collect()
+}
+
+fn table() -> Table {
+    Table::read(requorum_plans::TRIAGE, library()).unwrap()
+}
+
+fn recorded() -> BTreeMap<String, Observation> {
+    let files = fs::read_dir(RECORDED).unwrap().map(|entry| entry.unwrap().path());
+    let files = files.filter(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "json"));
+    files
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let seen = serde_json::from_str(&fs::read_to_string(&path).unwrap());
+            (name.clone(), seen.unwrap_or_else(|error| panic!("{name}: {error}")))
+        })
+        .collect()
+}
+
+/// What is to be found first in each, and the plan that is named with it.
+const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 22] = [
+    ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
+    ("all-down-with-data", Some(("stopped-all", None))),
+    ("broken-wal", Some(("replace", None))),
+    ("certificates-expired", Some(("certificates-expired", None))),
+    ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", None))),
+    ("clocks-apart", Some(("clocks-apart", None))),
+    ("healthy", None),
+    ("healthy-kubeadm", None),
+    ("identity-mismatch", Some(("other-cluster", None))),
+    ("learner-left-over", Some(("learner", None))),
+    ("no-space", Some(("no-space", None))),
+    ("no-tls-files", Some(("not-asked", None))),
+    ("nothing-reachable", Some(("nothing-reached", None))),
+    ("one-data-wiped", Some(("replace", None))),
+    ("one-off", Some(("off", None))),
+    ("one-off-one-wiped", Some(("quorum-off", None))),
+    ("one-stopped", Some(("stopped", None))),
+    ("partition", Some(("cut-off", None))),
+    ("split-cluster", Some(("split-cluster", Some("etcd/restore-all-members")))),
+    ("stranger", Some(("stranger", None))),
+    ("two-lost", Some(("survivors", Some("etcd/restore-all-members")))),
+    ("two-off", Some(("quorum-off", None))),
+];
+
+#[test]
+fn every_recorded_observation_comes_to_its_finding_and_plan() {
+    let table = table();
+    let decided: Vec<(String, Option<(String, Option<String>)>)> = recorded()
+        .into_iter()
+        .map(|(name, seen)| {
+            let verdict = table.decide(&Facts::of(&seen, None)).unwrap();
+            let now = verdict.now().map(|now| (now.id.clone(), now.run.as_ref().map(|run| run.plan.clone())));
+            (name, now)
+        })
+        .collect();
+    let owned = |text: &str| text.to_owned();
+    let expected = EXPECTED.map(|(name, now)| (owned(name), now.map(|(id, plan)| (owned(id), plan.map(owned)))));
+    assert_eq!(decided, expected);
+}
+
+#[test]
+fn what_is_said_of_every_recorded_observation() {
+    let table = table();
+    for (name, seen) in recorded() {
+        let facts = Facts::of(&seen, Some("/backup/snapshot 7.db"));
+        let verdict = table.decide(&facts).unwrap();
+        let report = Report { seen: &seen, facts: &facts, verdict: &verdict, program: "requorum", site: "prod.yaml" };
+        insta::with_settings!({ snapshot_path => "../../../tests/triage/said", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!(name, report.text());
+        });
+    }
+}
+
+#[test]
+fn a_quorum_that_may_be_alive_elsewhere_is_never_called_lost() {
+    let two_off = &recorded()["two-off"];
+    assert_eq!(Facts::of(two_off, None).quorum, Quorum::Unseen);
+    let mut one_lost = two_off.clone();
+    let mut off = one_lost.hosts.values_mut().filter(|host| state_of(host) == Some(MemberState::Off));
+    off.next().unwrap().lost = true;
+    // One of three that may be alive is no majority.
+    assert_eq!(Facts::of(&one_lost, None).quorum, Quorum::Lost);
+}
+
+fn with_rule(rule: &str) -> String {
+    let text = format!("rules:\n  - {{ id: one, finding: f, advice: a, {rule} }}\n");
+    Table::read(&text, library()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_table_that_names_what_there_is_not_is_refused() {
+    for (rule, words) in [
+        ("when: seen.learnerz", "did you mean `seen.learners`?"),
+        ("when: learners", "`learners` is no fact"),
+        ("when: \"true\", run: [etcd/nope]", "the library has no plan `etcd/nope`"),
+        ("when: \"true\", run: [etcd/restore-all-members]", "needs the input `snapshot`"),
+        ("when: \"true\", run: [etcd/snapshot], set: { file: x, fil: y }", "`etcd/snapshot` has no input `fil`"),
+        ("when: \"true\", run: [etcd/snapshot], set: { file: \"{{ seen.fil }}\" }", "`seen.fil` is no fact"),
+        ("when: \"true\", set: { file: x }", "no plan to `run`"),
+        ("when: \"seen.off and\"", "wrong"),
+        ("when: \"true\", wenn: x", "malformed"),
+    ] {
+        let said = with_rule(rule);
+        assert!(said.contains(words), "{rule}: {said}");
+    }
+    let twice = "rules:\n  - &a { id: one, when: 'true', finding: f, advice: a }\n  - *a\n";
+    assert!(Table::read(twice, library()).unwrap_err().to_string().contains("another of that id"));
+}

@@ -101,8 +101,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         let certificate = Certificate::of_pem("x", pem.as_bytes()).unwrap().remove(0);
-        let at =
-            |text: &str, days: u64| judge(&certificate, text.parse().unwrap(), Duration::from_secs(days * 86400));
+        let at = |text: &str, days: u64| judge(&certificate, text.parse().unwrap(), Duration::from_secs(days * 86400));
         assert!(at("2020-01-15T00:00:00Z", 7).0);
         assert!(!at("2020-01-15T00:00:00Z", 30).0, "it ends too early");
         assert!(at("2020-02-02T00:00:00Z", 0).1.contains("expired at 2020-02-01"));
