@@ -38,6 +38,8 @@ pub enum Identity {
 pub struct Facts {
     /// The site's platform.
     pub platform: String,
+    /// The name of the member of each host, as the site has it.
+    pub member_of: BTreeMap<String, String>,
     /// Whether it is the right cluster.
     pub identity: Identity,
     /// The fingerprint of the CA that was seen; empty where none was.
@@ -173,6 +175,11 @@ impl Facts {
         use MemberState as S;
         Self {
             platform: seen.platform.clone(),
+            member_of: seen
+                .hosts
+                .iter()
+                .filter_map(|(name, host)| Some((name.to_string(), host.member.as_ref()?.name.clone())))
+                .collect(),
             identity,
             ca,
             asked,

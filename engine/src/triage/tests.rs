@@ -34,7 +34,7 @@ fn recorded() -> BTreeMap<String, Observation> {
 const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 22] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
-    ("broken-wal", Some(("replace", None))),
+    ("broken-wal", Some(("replace", Some("etcd/replace-member")))),
     ("certificates-expired", Some(("certificates-expired", None))),
     ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", None))),
     ("clocks-apart", Some(("clocks-apart", None))),
@@ -45,14 +45,14 @@ const EXPECTED: [(&str, Option<(&str, Option<&str>)>); 22] = [
     ("no-space", Some(("no-space", None))),
     ("no-tls-files", Some(("not-asked", None))),
     ("nothing-reachable", Some(("nothing-reached", None))),
-    ("one-data-wiped", Some(("replace", None))),
+    ("one-data-wiped", Some(("replace", Some("etcd/replace-member")))),
     ("one-off", Some(("off", None))),
     ("one-off-one-wiped", Some(("quorum-off", None))),
     ("one-stopped", Some(("stopped", None))),
     ("partition", Some(("cut-off", None))),
     ("split-cluster", Some(("split-cluster", Some("etcd/restore-all-members")))),
     ("stranger", Some(("stranger", None))),
-    ("two-lost", Some(("survivors", Some("etcd/restore-all-members")))),
+    ("two-lost", Some(("survivors", Some("etcd/quorum-lost")))),
     ("two-off", Some(("quorum-off", None))),
 ];
 
