@@ -90,6 +90,7 @@ fn world(site: Site) -> World {
         supervisor: nowhere.to_owned(),
         call_timeout: triage::CALL,
         connect_timeout: triage::CONNECT,
+        kubeconfig: super::execute::kubeconfig(),
     };
     World::new(Arc::new(site), settings)
 }
