@@ -4,6 +4,7 @@ pub(crate) mod aside;
 mod builtin;
 mod cert;
 mod command;
+mod container;
 mod etcd_checks;
 mod etcd_members;
 mod etcd_rehearse;
@@ -34,6 +35,10 @@ pub const ALL: &[&Kind] = &[
     &cert::VALID,
     &command::CHECK,
     &command::RUN,
+    &container::ABSENT,
+    &container::REMOVE,
+    &container::RUNNING,
+    &container::STOP,
     &etcd_checks::HEALTHY,
     &etcd_checks::NO_ALARM,
     &etcd_checks::ONE_CLUSTER_ID,
