@@ -81,7 +81,8 @@ def prepare(lab, host):
 
 
 def configuration(lab):
-    """Returns what kubeadm is told."""
+    """Returns what kubeadm is told. Images lie on the machine's disk: where that is nearly full, a kubelet would remove those
+    that nothing runs at the moment, and there is no registry to bring them back."""
     kubernetes, etcd = lab.record["kubernetes"], lab.record["etcd"]
     addresses = "".join(f"\n    - {host.address}" for host in lab.hosts.values())
     first = next(iter(lab.hosts.values()))
@@ -117,6 +118,11 @@ def configuration(lab):
         cgroupDriver: cgroupfs
         failSwapOn: false
         failCgroupV1: false
+        imageGCHighThresholdPercent: 100
+        evictionHard:
+          memory.available: 100Mi
+          nodefs.available: 1%
+          imagefs.available: 1%
         """).replace("@ADDRESSES@", addresses.replace("\n    -", "\n    -"))
 
 
@@ -210,11 +216,6 @@ PLATFORM = "kubeadm"
 def etcd_tls():
     pki = "cp1:/etc/kubernetes/pki/etcd"
     return f'{{ ca: "{pki}/ca.crt", cert: "{pki}/server.crt", key: "{pki}/server.key" }}'
-
-
-def services():
-    return ("{ etcd: { manager: static-pod, manifest: /etc/kubernetes/manifests/etcd.yaml, container: etcd }, "
-            "kubelet: { manager: systemd, unit: kubelet.service } }")
 
 
 # For a person.

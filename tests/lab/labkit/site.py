@@ -18,7 +18,6 @@ def text(lab):
           version: "{minor}"
           via: direct
           tls: {lab.profile.etcd_tls()}
-        services: {lab.profile.services()}
         hosts:
         """)
     hosts = "".join(
