@@ -179,6 +179,24 @@ pub enum Service {
     },
 }
 
+impl Service {
+    /// Returns the services that every cluster of a platform has, so that no site needs to name them. kubeadm: the static
+    /// pods of the control plane, as `kubeadm init` writes them, and the kubelet (Kubernetes documentation, kubeadm
+    /// implementation details). Of other platforms nothing is known.
+    #[must_use]
+    pub fn of_platform(platform: &str) -> BTreeMap<String, Self> {
+        if platform != "kubeadm" {
+            return BTreeMap::new();
+        }
+        let pods = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"].map(|name| {
+            let manifest = format!("/etc/kubernetes/manifests/{name}.yaml");
+            (name.to_owned(), Self::StaticPod { manifest, container: name.to_owned() })
+        });
+        let kubelet = Self::Systemd { unit: "kubelet.service".to_owned() };
+        pods.into_iter().chain([("kubelet".to_owned(), kubelet)]).collect()
+    }
+}
+
 /// How etcd is reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

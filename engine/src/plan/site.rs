@@ -41,12 +41,13 @@ pub(super) fn read(source: &Source, home: Option<&Path>, problems: &mut Problems
     reader.via_ssh = matches!(via, Some(Tree::Text(word)) if &**word == "ssh");
     let ssh = fields.get("ssh").map(|node| reader.ssh(node)).unwrap_or_default();
     let hosts = reader.hosts(&fields, &ssh);
+    let platform = reader.platform(&fields);
     let site = Site {
         cluster: reader.cluster(&fields),
-        platform: reader.platform(&fields),
+        services: reader.services(&fields, &platform),
+        platform,
         identity: fields.get("identity").map(|node| reader.identity(node)).unwrap_or_default(),
         capsule_root: reader.absolute(&fields, "capsule_root").unwrap_or_else(|| CAPSULE_ROOT.to_owned()),
-        services: reader.services(&fields),
         etcd: fields.get("etcd").map(|node| reader.etcd(node, &hosts)).unwrap_or_default(),
         kube: fields.get("kube").map(|node| reader.kube(node, &hosts)).unwrap_or_default(),
         env: reader.texts(&fields, "env"),
@@ -329,13 +330,14 @@ impl Reader<'_, '_> {
         self.problems.error(*span, "duplicate-host", message).cause(cause);
     }
 
-    fn services(&mut self, fields: &Fields<'_>) -> BTreeMap<String, Service> {
-        let Some(written) = fields.get("services").and_then(|node| Fields::open(node, "`services`", self.problems))
-        else {
-            return BTreeMap::new();
-        };
-        let services = written.entries().iter();
-        services.filter_map(|entry| Some((entry.key.to_string(), self.service(&entry.node)?))).collect()
+    /// The services of the platform, with those of the site laid over them.
+    fn services(&mut self, fields: &Fields<'_>, platform: &str) -> BTreeMap<String, Service> {
+        let mut services = Service::of_platform(platform);
+        if let Some(written) = fields.get("services").and_then(|node| Fields::open(node, "`services`", self.problems)) {
+            let written = written.entries().iter();
+            services.extend(written.filter_map(|entry| Some((entry.key.to_string(), self.service(&entry.node)?))));
+        }
+        services
     }
 
     fn service(&mut self, node: &Node) -> Option<Service> {

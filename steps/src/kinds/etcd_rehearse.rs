@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::etcd_tool::{Fields, member, with_prelude};
+use super::etcd_tool::{Fields, PROGRAMS, member, with_programs};
 use crate::action::{Action, Preview};
 use crate::args::{self, Arg, BadArgs, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::effect::{Danger, Effect};
 use crate::fault::Fault;
 use crate::units;
-use crate::world::{Reader, Script, Writer};
+use crate::world::{Reader, Writer};
 
 const SCRIPT: &str = include_str!("sh/etcd_rehearse.sh");
 
@@ -53,9 +53,10 @@ pub static REHEARSE: Kind = Kind {
         Field { name: "compact_revision", help: "The revision that the store was compacted at; 0 or -1: never." },
         Field { name: "bumped", help: "How much the revision was raised by; 0 where the tool cannot." },
         Field { name: "version", help: "The version of the etcd that served it." },
+        Field { name: "program", help: "The path of that etcd." },
     ],
     undo: "",
-    needs: "etcd, etcdctl, and from etcd 3.6 on etcdutl, in `etcd.bin_dir` or PATH",
+    needs: PROGRAMS,
     source: "etcd documentation, Disaster recovery",
     example: r#"{ snapshot: "{{ host.etcd.data_dir }}.snapshot-{{ run.id }}.db", within: 5m }"#,
     make: Make::Action(|args| {
@@ -108,19 +109,16 @@ impl Action for Rehearse {
         let reader = writer.reader();
         let (host, member) = member(&reader)?;
         let attempt = writer.attempt();
-        let script = Script::new(
-            with_prelude(SCRIPT),
-            [
-                self.snapshot.clone(),
-                self.data_dir.clone().unwrap_or_else(|| member.data_dir.clone()),
-                self.bump_revision.to_string(),
-                self.mark_compacted.unwrap_or(self.bump_revision > 0).to_string(),
-                member.bin_dir.clone().unwrap_or_default(),
-                format!("{}-{}", attempt.run, attempt.step),
-                self.within.as_secs().max(1).to_string(),
-            ],
-        );
+        let args = [
+            self.snapshot.clone(),
+            self.data_dir.clone().unwrap_or_else(|| member.data_dir.clone()),
+            self.bump_revision.to_string(),
+            self.mark_compacted.unwrap_or(self.bump_revision > 0).to_string(),
+            format!("{}-{}", attempt.run, attempt.step),
+            self.within.as_secs().max(1).to_string(),
+        ];
+        let script = with_programs(&reader, SCRIPT, args)?;
         let fields = Fields::of(&writer.run(script).await?, host, "etcd.snapshot_rehearse")?;
-        Ok(fields.object(&["revision", "keys", "hash", "compact_revision", "bumped", "version"]))
+        Ok(fields.object(&["revision", "keys", "hash", "compact_revision", "bumped", "version", "program"]))
     }
 }

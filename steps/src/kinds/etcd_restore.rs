@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::etcd_members::Members;
 use super::etcd_rehearse::bump_needs_mark;
-use super::etcd_tool::{Fields, member, with_prelude};
+use super::etcd_tool::{Fields, PROGRAMS, member, with_prelude, with_programs};
 use crate::action::{Action, Preview, Probe, Undo};
 use crate::args::{self, Arg, Type};
 use crate::catalog::{Field, Kind, Make, Seat};
@@ -81,12 +81,13 @@ pub static RESTORE: Kind = Kind {
         Field { name: "data_dir", help: "The data directory." },
         Field { name: "tool", help: "The tool that was used: etcdutl or etcdctl." },
         Field { name: "version", help: "Its version." },
+        Field { name: "program", help: "Its path." },
         Field { name: "bumped", help: "How much the revision was raised by; 0 where the tool cannot." },
         Field { name: "revision", help: "The revision of the restored store, the bump included." },
     ],
     probe: "The directory at the place is the very one that an attempt with this token recorded before it renamed it.",
     undo: "`file.set_aside` of the data directory, and of the WAL directory where there is one of its own",
-    needs: "etcdutl or etcdctl in `etcd.bin_dir` or PATH",
+    needs: PROGRAMS,
     source: "etcd documentation, Disaster recovery; etcd `etcdutl/snapshot`",
     example: r#"{ snapshot: "{{ host.etcd.data_dir }}.snapshot-{{ run.id }}.db", token: "requorum-{{ run.id }}", members: "{{ vars.members }}" }"#,
     make: Make::Action(|args| {
@@ -121,7 +122,6 @@ struct Settled {
     name: String,
     peer_urls: String,
     initial_cluster: String,
-    bin_dir: String,
     /// The unit that runs it; empty where systemd does not.
     unit: String,
 }
@@ -153,7 +153,6 @@ impl Restore {
             name,
             peer_urls: peer_urls.join(","),
             initial_cluster,
-            bin_dir: member.bin_dir.clone().unwrap_or_default(),
             unit,
         })
     }
@@ -162,25 +161,23 @@ impl Restore {
         self.mark_compacted.unwrap_or(self.bump_revision > 0)
     }
 
-    fn script(&self, settled: Settled, tag: String) -> Script {
-        Script::new(
-            with_prelude(RESTORE_SCRIPT),
-            [
-                self.snapshot.clone(),
-                settled.data_dir,
-                self.wal_dir.clone().unwrap_or_default(),
-                settled.name,
-                settled.peer_urls,
-                settled.initial_cluster,
-                self.token.clone(),
-                self.bump_revision.to_string(),
-                self.mark().to_string(),
-                settled.bin_dir,
-                self.like.clone().unwrap_or_default(),
-                tag,
-                settled.unit,
-            ],
-        )
+    fn script(&self, reader: &Reader<'_>, tag: String) -> Result<Script, Fault> {
+        let settled = self.settle(reader)?;
+        let args = [
+            self.snapshot.clone(),
+            settled.data_dir,
+            self.wal_dir.clone().unwrap_or_default(),
+            settled.name,
+            settled.peer_urls,
+            settled.initial_cluster,
+            self.token.clone(),
+            self.bump_revision.to_string(),
+            self.mark().to_string(),
+            self.like.clone().unwrap_or_default(),
+            tag,
+            settled.unit,
+        ];
+        with_programs(reader, RESTORE_SCRIPT, args)
     }
 }
 
@@ -193,7 +190,7 @@ fn initial_cluster(reader: &Reader<'_>, members: &Members) -> Result<String, Fau
     Ok(entries.join(","))
 }
 
-const RESULT: [&str; 5] = ["data_dir", "tool", "version", "bumped", "revision"];
+const RESULT: [&str; 6] = ["data_dir", "tool", "version", "program", "bumped", "revision"];
 
 #[async_trait]
 impl Action for Restore {
@@ -247,7 +244,7 @@ impl Action for Restore {
         let reader = writer.reader();
         let host = reader.host()?;
         let attempt = writer.attempt();
-        let script = self.script(self.settle(&reader)?, format!("{}-{}", attempt.run, attempt.step));
+        let script = self.script(&reader, format!("{}-{}", attempt.run, attempt.step))?;
         let fields = Fields::of(&writer.run(script).await?, host, "etcd.snapshot_restore")?;
         Ok(fields.object(&RESULT))
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::etcd_checks::version;
-use super::etcd_tool::{Fields, member, with_prelude};
+use super::etcd_tool::{Fields, PROGRAMS, member, with_programs};
 use crate::action::{Check, Observation};
 use crate::args::{self, Arg, BadArgs, Rule, Type};
 use crate::catalog::{Kind, Make, Seat};
@@ -146,7 +146,7 @@ pub static FITS: Kind = Kind {
         Arg::optional("version", Type::Str, "The version of the snapshot, `major.minor`, instead of a file."),
     ],
     rules: &[Rule::ExactlyOne(&["path", "version"])],
-    needs: "etcd in `etcd.bin_dir` or PATH",
+    needs: PROGRAMS,
     source: "etcd documentation, Upgrading and Downgrading etcd clusters",
     example: r#"{ path: "{{ inputs.snapshot }}", hosts: "{{ vars.members }}" }"#,
     make: Make::Check(|args| {
@@ -170,28 +170,29 @@ struct Fits {
 }
 
 const VERSION_SCRIPT: &str = r#"
-PATH=${1:+$1:}$PATH
-command -v etcd >/dev/null || refuse "etcd is not on this host" "it in ${1:-PATH}" "$PATH" "set \`etcd.bin_dir\` of the host in the site"
-say version "$(etcd --version | sed -n 's/^etcd Version: *//p')"
+need_program etcd
+say version "$("$found" --version | version_in)"
+say program "$found"
 "#;
 
 #[async_trait]
 impl Check for Fits {
     async fn observe(&self, reader: &Reader<'_>) -> Result<Observation, Fault> {
-        let (host, member) = member(reader)?;
+        let (host, _) = member(reader)?;
         let Some(snapshot) = self.snapshot_version().await? else {
             let expected = format!("the etcd on {} fits the snapshot", host.name);
             return Ok(Observation::new(false, expected, "the snapshot does not say which version it is of"));
         };
-        let script = Script::new(with_prelude(VERSION_SCRIPT), [member.bin_dir.as_deref().unwrap_or_default()]);
+        let script = with_programs(reader, VERSION_SCRIPT, [""; 0])?;
         let fields = Fields::of(&reader.look(&script).await?, host, "etcd --version")?;
-        let binary = fields.text("version");
+        let (binary, program) = (fields.text("version"), fields.text("program"));
         let expected = format!("the etcd on {} is {snapshot} or one minor version newer", host.name);
         let fits = match (version(&snapshot), version(binary)) {
             (Some(of), Some(by)) => of.major == by.major && (of.minor..=of.minor + 1).contains(&by.minor),
             _ => false,
         };
-        Ok(Observation::new(fits, expected, format!("{} has etcd {binary}, the snapshot is of {snapshot}", host.name)))
+        let seen = format!("{} has etcd {binary} ({program}), the snapshot is of {snapshot}", host.name);
+        Ok(Observation::new(fits, expected, seen))
     }
 }
 

@@ -4,16 +4,61 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::shell;
 use crate::fault::{Fault, FaultKind};
-use crate::site::{Host, Member};
-use crate::world::{Output, Reader};
+use crate::site::{Host, Member, Service, Site};
+use crate::world::{Output, Reader, Script};
 
-/// The beginning of every script: verdicts, fields, and the choice of the tool.
+/// The beginning of every script: verdicts, fields, and what a restore and a rehearsal have in common.
 const PRELUDE: &str = include_str!("sh/etcd_prelude.sh");
+/// The choice of etcd's programs.
+const FIND: &str = concat!(include_str!("sh/crictl.sh"), "\n", include_str!("sh/etcd_tools.sh"));
+/// Where containerd and CRI-O keep images.
+const STORES: [&str; 2] = ["/var/lib/containerd", "/var/lib/containers/storage"];
+
+/// What the kinds that use etcd's programs need, for the reference.
+pub(super) const PROGRAMS: &str = "etcdutl or etcdctl, and for a rehearsal etcd and etcdctl: in `etcd.bin_dir`; of a static pod in \
+    its image, as containerd (overlayfs) or CRI-O unpacked it; or in PATH";
 
 /// Puts the prelude before a script.
 pub(super) fn with_prelude(body: &str) -> String {
     format!("{PRELUDE}\n{body}")
+}
+
+/// Makes a script that uses etcd's programs on the reader's host.
+pub(super) fn with_programs<A: Into<String>>(
+    reader: &Reader<'_>,
+    body: &str,
+    args: impl IntoIterator<Item = A>,
+) -> Result<Script, Fault> {
+    let (host, member) = member(reader)?;
+    Ok(programs_of(reader.site(), host, member, STORES).script(body, args))
+}
+
+/// Where etcd's programs may be on a host: what the script that looks for them takes off its arguments.
+pub(super) struct Programs([String; 7]);
+
+/// Says where the programs of a member may be; `stores` are the places of containerd and of CRI-O.
+pub(super) fn programs_of(site: &Site, host: &Host, member: &Member, stores: [&str; 2]) -> Programs {
+    let (manifest, aside, container) = match site.service(host, &member.service) {
+        Service::StaticPod { manifest, container } => {
+            let aside = shell::aside_stem(site, &manifest);
+            (manifest, aside, container)
+        }
+        Service::Systemd { .. } | Service::Command { .. } => Default::default(),
+    };
+    let bin_dir = member.bin_dir.clone().unwrap_or_default();
+    let version = site.etcd.version.clone().unwrap_or_default();
+    let [containerd, crio] = stores.map(str::to_owned);
+    Programs([bin_dir, manifest, aside, container, version, containerd, crio])
+}
+
+impl Programs {
+    /// Makes a script that calls `find_program` and its like.
+    pub(super) fn script<A: Into<String>>(self, body: &str, args: impl IntoIterator<Item = A>) -> Script {
+        let args = self.0.into_iter().chain(args.into_iter().map(Into::into));
+        Script::new(with_prelude(&format!("{FIND}\n{body}")), args)
+    }
 }
 
 /// Returns the host that a reader looks at, and its member.

@@ -4,6 +4,7 @@ pub(crate) mod aside;
 mod builtin;
 mod cert;
 mod command;
+mod container;
 mod etcd_checks;
 mod etcd_member_add;
 mod etcd_member_checks;
@@ -47,6 +48,10 @@ pub const ALL: &[&Kind] = &[
     &cert::VALID,
     &command::CHECK,
     &command::RUN,
+    &container::ABSENT,
+    &container::REMOVE,
+    &container::RUNNING,
+    &container::STOP,
     &etcd_member_checks::ALL_STARTED,
     &etcd_checks::HEALTHY,
     &etcd_member_checks::ABSENT,

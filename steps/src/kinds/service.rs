@@ -34,7 +34,7 @@ pub const START: Kind = Kind {
     summary: "Starts a service and ends its being held down.",
     details: "Whether it was enabled at boot before it was stopped is restored. Does not wait until it serves, because the \
         first etcd of several does so only when a quorum is up: wait with `verify`. A service that ends at once is a failure. \
-        A static pod's manifest is put back.",
+        A static pod's manifest is put back, and a container of it is waited for (4 minutes).",
     seat: Seat::Host,
     args: &[SERVICE],
     effect: Effect::Probed,
@@ -54,8 +54,9 @@ pub const STOP: Kind = Kind {
     name: "service.stop",
     summary: "Stops a service and keeps it down, across a reboot too, until it is started again.",
     details: "A unit is disabled, and the host remembers below the capsule root whether it was enabled. A static pod's \
-        manifest is renamed to a place beside the manifest directory, and its containers are waited for (2 minutes); the \
-        kubelet must be up. A service of the site's own commands has no boot to be kept from.",
+        manifest is renamed to a place beside the manifest directory, and its containers are waited for (2 minutes). Where no \
+        kubelet runs, or it does not do that, they are stopped through crictl. A service of the site's own commands has no \
+        boot to be kept from.",
     seat: Seat::Host,
     args: &[SERVICE],
     effect: Effect::Probed,

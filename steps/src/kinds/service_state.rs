@@ -9,7 +9,7 @@ use crate::world::{Reader, Script};
 
 const PRELUDE: &str = include_str!("sh/service_prelude.sh");
 const SYSTEMD: &str = include_str!("sh/service_systemd.sh");
-const STATIC_POD: &str = include_str!("sh/service_static_pod.sh");
+const STATIC_POD: &str = concat!(include_str!("sh/crictl.sh"), "\n", include_str!("sh/service_static_pod.sh"));
 const COMMAND: &str = include_str!("sh/service_command.sh");
 
 /// Whether a service runs.

@@ -68,7 +68,8 @@ class Host:
         """Puts a saved state back."""
         shutil.rmtree(self.directory / "containerd", ignore_errors=True)
         self.directory.mkdir(parents=True, exist_ok=True)
-        run("cp", "--sparse=always", place / "disk.img", self.directory / "disk.img", timeout=600)
+        # Never written over: whatever still has the old image mounted would go on writing into the new one.
+        run("cp", "--sparse=always", "--remove-destination", place / "disk.img", self.directory / "disk.img", timeout=600)
         copy_store(place / "containerd", self.directory / "containerd")
 
     def write(self, path, text, mode=0o644):

@@ -22,8 +22,6 @@ class Kubeadm(Profile):
     etcd_versions = ("3.5", "3.6")
     etcd_tls = {"ca": f"{PKI}/ca.crt", "cert": f"{PKI}/server.crt", "key": f"{PKI}/server.key"}
     data_dir = "/var/lib/etcd"
-    services = ("{ etcd: { manager: static-pod, manifest: /etc/kubernetes/manifests/etcd.yaml, container: etcd }, "
-                "kubelet: { manager: systemd, unit: kubelet.service } }")
     boot_unit = "containerd"
     logs = {
         "kubelet": "journalctl --no-pager -u kubelet",

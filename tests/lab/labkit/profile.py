@@ -21,8 +21,8 @@ class Profile(ABC):
     etcd_tls: dict
     # The data directory of etcd.
     data_dir: str
-    # The services of a site file, as YAML.
-    services: str
+    # The services of a site file, as YAML; empty where they are those that the platform has anyhow.
+    services: str = ""
     # A host has booted when this unit is active.
     boot_unit: str
     # What `logs` collects from a host beside its journal: names, each with a command.

@@ -6,6 +6,8 @@ import textwrap
 def text(lab):
     """Returns the site file: hosts over SSH as root, etcd over its client port, the API over the balanced address."""
     minor, profile, first = lab.record["etcd"], lab.profile, next(iter(lab.hosts))
+    # A platform whose services are known needs none in its site.
+    services = f"services: {profile.services}" if profile.services else ""
     tls = ", ".join(f'{name}: "{first}:{path}"' for name, path in profile.etcd_tls.items())
     head = textwrap.dedent(f"""\
         requorum: 1
@@ -19,7 +21,8 @@ def text(lab):
           version: "{minor}"
           via: direct
           tls: {{ {tls} }}
-        services: {profile.services}
+        kube: {{ kubeconfig: {lab.directory}/admin.conf }}
+        {services}
         hosts:
         """)
     hosts = "".join(

@@ -66,7 +66,7 @@ pub(in crate::plan) static SITE: Table = Table {
         Key::optional(
             "services",
             Shape::Map(None, &Shape::ByWord("manager", &MANAGERS)),
-            "How `service.*` speaks to what it names. A name that is not listed is a systemd unit of that name.",
+            "How `service.*` speaks to what it names. A name that is not listed is as the platform has it, else a systemd unit of that name.",
         )
         .like("{ kubelet: { manager: systemd, unit: kubelet.service } }"),
         Key::optional("etcd", Shape::Table(&ETCD), "How etcd is reached."),
@@ -164,7 +164,7 @@ pub(in crate::plan) static MEMBER: Table = Table {
         Key::optional(
             "bin_dir",
             ABSOLUTE,
-            "The directory of etcd, etcdctl and etcdutl; default: the PATH that a command over SSH has.",
+            "The directory of etcd, etcdctl and etcdutl; default: of a static pod its image on the host, else the PATH that a command over SSH has.",
         )
         .like("/usr/local/bin"),
     ],

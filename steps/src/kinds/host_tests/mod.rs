@@ -18,6 +18,7 @@ use crate::site::Site;
 use crate::world::{Output, Script, Stdin};
 
 mod edit;
+mod programs;
 mod put;
 mod service;
 mod set_aside;

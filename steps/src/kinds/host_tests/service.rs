@@ -34,13 +34,19 @@ status) echo "it is $(get active inactive)"; exit 3 ;;
 esac
 "#;
 
+/// Containers are in `containers`; one of another namespace is always there.
 const CRICTL: &str = r#"
+[ "$1 $2" = "--timeout 20s" ] && shift 2 || exit 1
+[ "$1" != --runtime-endpoint ] || shift 2
 case "$*" in
-"ps --quiet --state running --label io.kubernetes.container.name=etcd") cat "$STATE/containers" 2>/dev/null || : ;;
-"stop "*) echo "new$2" >"$STATE/containers" ;;
+"ps --quiet --state running --label io.kubernetes.container.name=etcd --label io.kubernetes.pod.namespace=kube-system")
+    cat "$STATE/containers" 2>/dev/null || : ;;
+"ps --quiet --state running --label io.kubernetes.container.name=etcd") cat "$STATE/containers" 2>/dev/null || : ; echo foreign ;;
+"stop --timeout 30 "*) if [ -e "$STATE/kubelet" ]; then echo "new$4" >"$STATE/containers"; else : >"$STATE/containers"; fi ;;
 *) echo "unknown: $*" >&2; exit 1 ;;
 esac
 "#;
+const POD: &str = "metadata:\n  name: etcd\n  namespace: kube-system\n";
 
 /// A service of a host.
 struct Subject<'t> {
@@ -196,10 +202,11 @@ fn a_unit_that_ends_at_once_is_a_failure_and_one_that_is_missing_is_refused() {
 #[test]
 fn a_static_pod_is_stopped_by_its_manifest_and_started_by_its_return() {
     Trial::each(|trial| {
-        let manifest = trial.file("kubernetes/manifests/etcd.yaml", "pod");
+        let manifest = trial.file("kubernetes/manifests/etcd.yaml", POD);
         let pod = Service::StaticPod { manifest: manifest.clone(), container: "etcd".to_owned() };
         let pod = Subject::new(trial, &pod);
         pod.set("containers", "abc");
+        pod.set("kubelet", "");
         let before = pod.see();
         assert_eq!((before.up, pod.probe(Verb::Stop, &before)), (Up::Running, "no"));
         pod.act("restart", 1).unwrap();
@@ -208,14 +215,28 @@ fn a_static_pod_is_stopped_by_its_manifest_and_started_by_its_return() {
         pod.set("containers", "");
         assert_eq!(pod.act("stop", 1).unwrap().get("changed"), "true");
         let kept = trial.path("kubernetes/etcd.yaml.requorum-r1-step");
-        assert_eq!((Path::new(&manifest).exists(), read(&kept).as_str()), (false, "pod"));
+        assert_eq!((Path::new(&manifest).exists(), read(&kept).as_str()), (false, POD));
         assert_eq!(pod.probe(Verb::Stop, &before), "yes");
         let down = pod.see();
         assert!(refused(pod.act("release", 1)).contains("kept at"), "its manifest would be lost");
-        pod.act("start", 1).unwrap();
-        assert_eq!((read(&manifest).as_str(), pod.probe(Verb::Start, &down)), ("pod", "yes"));
+        let fault = pod.act("start", 1).unwrap_err();
+        assert!(fault.what.contains("no container etcd runs"), "{fault:?}");
+        pod.set("containers", "def");
+        pod.act("start", 2).unwrap();
+        assert_eq!((read(&manifest).as_str(), pod.probe(Verb::Start, &down)), (POD, "yes"));
         fs::remove_file(&manifest).unwrap();
-        assert!(refused(pod.act("start", 2)).contains("no manifest"));
+        assert!(refused(pod.act("start", 3)).contains("no manifest"));
+    });
+}
+
+#[test]
+fn the_container_of_a_static_pod_is_stopped_where_the_kubelet_does_not_do_it() {
+    Trial::each(|trial| {
+        let manifest = trial.file("kubernetes/manifests/etcd.yaml", POD);
+        let pod = Subject::new(trial, &Service::StaticPod { manifest, container: "etcd".to_owned() });
+        pod.set("containers", "abc");
+        pod.act("stop", 1).unwrap();
+        assert_eq!((pod.get("containers").as_str(), pod.see().up), ("", Up::Down));
     });
 }
 

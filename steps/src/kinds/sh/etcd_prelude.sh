@@ -34,22 +34,11 @@ contents() { ls -A "$1" 2>/dev/null | grep -v -e '^lost+found$' -e '^\.requorum-
 # Writes everything below a directory to the disk.
 sync_tree() { find "$1" -exec sync {} +; }
 
-# Looks for etcd's tools in the directory that the site names, then in PATH, and sets tool, version and bumps.
-# Settings of the host's own etcd must not reach them.
+# Sets tool to what restores snapshots, with its version and whether it bumps revisions.
 find_tools() {
-    for setting in $(env | sed -n 's/^\(ETCD_[A-Z0-9_]*\)=.*/\1/p; s/^\(ETCDCTL_[A-Z0-9_]*\)=.*/\1/p'); do unset "$setting"; done
-    export ETCDCTL_API=3
-    tool=
-    # The site's directory first, for both: a tool of another version must not slip in from PATH.
-    for candidate in ${1:+"$1/etcdutl" "$1/etcdctl"} etcdutl etcdctl; do
-        if command -v "$candidate" >/dev/null; then
-            tool=$candidate
-            break
-        fi
-    done
-    [ -n "$tool" ] || refuse "neither etcdutl nor etcdctl is on this host" "one of them in ${1:-PATH}" "$PATH" "set \`etcd.bin_dir\` of the host in the site"
-    PATH=${1:+$1:}$PATH
-    version=$("$tool" version 2>/dev/null | sed -n 's/.*version: *\([0-9][0-9.]*\).*/\1/p' | head -n 1)
+    need_program etcdutl etcdctl
+    tool=$found
+    version=$("$tool" version 2>/dev/null | version_in)
     usage=$("$tool" snapshot restore --help 2>&1)
     case $usage in
     *--data-dir*) ;;

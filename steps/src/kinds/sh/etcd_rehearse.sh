@@ -1,11 +1,12 @@
 # Restores a snapshot into a scratch directory, starts it alone, reads what it holds and leaves nothing behind.
 # It listens on sockets in the scratch directory: no port is taken, and nobody else can reach it.
-snapshot=$1 data=$2 bump=$3 mark=$4 bin=$5 tag=$6 within=$7
+snapshot=$1 data=$2 bump=$3 mark=$4 tag=$5 within=$6
 
-find_tools "$bin"
-for needed in etcd etcdctl; do
-    command -v $needed >/dev/null || refuse "$needed is not on this host" "it in ${bin:-PATH}" "$PATH" "set \`etcd.bin_dir\` of the host in the site"
-done
+find_tools
+need_program etcdctl
+etcdctl=$found
+need_program etcd
+etcd=$found
 case $snapshot in /*) ;; *) snapshot=$PWD/$snapshot ;; esac
 
 # On the file system that the restore will use.
@@ -45,11 +46,11 @@ restore "$snapshot" "$bump" "$mark" --data-dir data --name rehearsal --initial-c
     --initial-advertise-peer-urls "$url" --initial-cluster-token "rehearsal-$tag" ||
     fail "${tool##*/} $version could not restore $snapshot" "a snapshot that is whole and fits this version" "" "nothing was touched; bring another snapshot"
 
-etcd --name rehearsal --data-dir data --listen-client-urls unix://client:0 --advertise-client-urls "$url" \
+"$etcd" --name rehearsal --data-dir data --listen-client-urls unix://client:0 --advertise-client-urls "$url" \
     --listen-peer-urls unix://peer:0 --initial-advertise-peer-urls "$url" --initial-cluster "rehearsal=$url" >log 2>&1 &
 pid=$!
 etcd_says() { fail "$1" "" "$(tail -n 5 log)" "this version of etcd does not serve this snapshot: compare their versions"; }
-ask() { etcdctl --endpoints unix://client:0 --dial-timeout 2s --command-timeout "${limit}s" "$@"; }
+ask() { "$etcdctl" --endpoints unix://client:0 --dial-timeout 2s --command-timeout "${limit}s" "$@"; }
 limit=5
 serves() { gone || ask get health >/dev/null 2>&1; }
 wait_for "$within" serves || etcd_says "the restored etcd did not serve within $within s"
@@ -63,4 +64,5 @@ say keys "$keys"
 say hash "$(printf %s "$hashes" | number hash)"
 say compact_revision "$(printf %s "$hashes" | number compact_revision)"
 say bumped "$bumped"
-say version "$(etcd --version | sed -n 's/^etcd Version: *//p')"
+say version "$("$etcd" --version | version_in)"
+say program "$etcd"

@@ -1,10 +1,10 @@
 # Restores a snapshot as the data directory of one member.
 snapshot=$1 data=$2 wal=$3 name=$4 peers=$5 cluster=$6 token=$7 bump=$8 mark=$9
 shift 9
-bin=$1 like=$2 tag=$3 unit=$4
+like=$1 tag=$2 unit=$3
 record=$REQUORUM_ATTEMPT/etcd-restore
 
-find_tools "$bin"
+find_tools
 data=$(real "$data") && parent=$(dirname "$data") && [ -d "$parent" ] ||
     refuse "there is no place for the data directory" "the directory that holds $2 exists" "" "make it, or correct \`etcd.data_dir\` in the site"
 for place in "$data" ${wal:+"$wal"}; do
@@ -58,6 +58,7 @@ done
     say id "$(identity "$made")"
     say tool "${tool##*/}"
     say version "$version"
+    say program "$tool"
     say bumped "$bumped"
     say revision "$((${revision:-0} + bumped))"
 } >"$record" && sync "$record" "$REQUORUM_ATTEMPT" || fail "the evidence cannot be written" "" "$record" "look for a full disk"

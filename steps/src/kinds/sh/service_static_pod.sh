@@ -2,32 +2,41 @@
 # restart | enable | release, $2: the manifest, $3: the container's name, $4: the record of its being held down, $5: where the
 # manifest is kept meanwhile: outside of its directory, because the kubelet loads every file there that is not hidden.
 verb=$1 manifest=$2 container=$3 held=$4 aside=$5
-running() { crictl ps --quiet --state running --label "io.kubernetes.container.name=$container"; }
-# Waits until the containers of the pod are gone, or (with an argument) until others run.
+# Pods of others may have a container of this name: the namespace tells them apart.
+kept=$(held_field aside)
+namespace=$(namespace_of "$manifest" || :)
+[ -n "$namespace" ] || [ -z "$kept" ] || namespace=$(namespace_of "$kept")
+ours() { running "$container" "$namespace" ''; }
+# Waits so many seconds until there have been no containers of the pod for three looks, because a kubelet that was just booted may
+# be about to start one; or (with ids) until others run. A runtime that does not answer yet may be booting too.
 await() {
-    left=120
+    left=$1 looks=0
     while :; do
-        now=$(running) || fail "the container runtime does not answer" "crictl ps" "see the output of this attempt"
-        case $1 in
-        gone) [ -n "$now" ] || return 0 ;;
-        other) [ -z "$now" ] || [ "$now" = "$2" ] || return 0 ;;
-        esac
+        if now=$(ours); then
+            case $2 in
+            gone) if [ -n "$now" ]; then looks=0; else looks=$((looks + 1)); fi ;;
+            other) [ -z "$now" ] || [ "$now" = "$3" ] || return 0 ;;
+            esac
+        fi
+        [ "$looks" -lt 3 ] || return 0
         [ $((left -= 1)) -gt 0 ] || return 1
         sleep 1
     done
 }
-need_crictl() { command -v crictl >/dev/null || refuse "this host has no crictl" "crictl, to see containers" "not in PATH" "install cri-tools, or give its directory in the site's env (PATH)"; }
+# As long as the kubelet gives a pod by default.
+stop_ours() { for id in $(ours); do cri stop --timeout 30 "$id" >/dev/null || return 1; done; }
+kubelet_runs() { grep -qsx kubelet /proc/[0-9]*/comm; }
 
 case $verb in
 status)
+    find_crictl
     if exists "$manifest"; then say manifest there; else say manifest absent; fi
-    need_crictl
-    ids=$(running) || refuse "the container runtime does not answer" "crictl ps" "see the output" "is the runtime up, and is this root?"
-    say containers "$(printf %s "$ids" | tr '\n' ' ')"
+    ids=$(ours) || refuse "the container runtime does not answer" "crictl ps" "see the output" "is the runtime up, and is this root?"
+    say containers "$(printf '%s\n' "$ids" | sort | tr '\n' ' ')"
     say held "$(held_word)"
     ;;
 stop)
-    need_crictl
+    find_crictl
     if exists "$manifest"; then
         say changed true
         ! exists "$aside" || refuse "the name for the manifest is taken" "$aside does not exist" "$(ls -ld "$aside")" "a name is never reused: look whose it is"
@@ -39,11 +48,14 @@ stop)
         say changed false
         hold 'aside='
     fi
-    await gone || fail "the manifest is gone, but the container $container still runs" "no such container within 120 s" "$(running)" "is the kubelet up? It must run to stop a static pod"
+    # Where no kubelet runs nobody else stops it; and without the manifest no kubelet starts it again.
+    kubelet_runs || stop_ours || fail "the manifest is gone and no kubelet runs, but the container $container cannot be stopped" "crictl stop" "see the output of this attempt"
+    await 120 gone || { stop_ours && await 30 gone; } ||
+        fail "the manifest is gone, but the container $container still runs" "no such container within 150 s" "$(ours)" "look at the kubelet (journalctl -u kubelet) and at crictl ps"
     say state inactive
     ;;
 start)
-    kept=$(held_field aside)
+    find_crictl
     if exists "$manifest"; then
         say changed false
     else
@@ -51,21 +63,22 @@ start)
         move "$kept" "$manifest"
     fi
     release
-    say state starting
+    # A kubelet whose host lost its power needs more than a minute before it starts anything.
+    await 240 other '' || fail "the manifest is in its place, but no container $container runs" "one within 240 s" "kubelet: $(if kubelet_runs; then echo runs; else echo does not run; fi)" "journalctl -u kubelet; crictl ps -a"
+    say state active
     ;;
 release)
-    kept=$(held_field aside)
     [ -z "$kept" ] || ! exists "$kept" || refuse "the manifest is kept at $kept" "none is kept" "" "use service.start, which puts it back"
     release
     say state "$(if exists "$manifest"; then echo active; else echo inactive; fi)"
     ;;
 restart)
-    need_crictl
+    find_crictl
     exists "$manifest" || refuse "the manifest is not there" "$manifest" "absent" "use service.start"
-    before=$(running) || fail "the container runtime does not answer" "crictl ps" "see the output of this attempt"
+    before=$(ours) || fail "the container runtime does not answer" "crictl ps" "see the output of this attempt"
     # The kubelet starts a new container for the one that ends.
-    for id in $before; do crictl stop "$id" >/dev/null || fail "the container cannot be stopped" "crictl stop $id" "see the output of this attempt"; done
-    await other "$before" || fail "the container $container was stopped and no other runs" "a new one within 120 s" "$(running)" "is the kubelet up?"
+    stop_ours || fail "the container cannot be stopped" "crictl stop" "see the output of this attempt"
+    await 120 other "$before" || fail "the container $container was stopped and no other runs" "a new one within 120 s" "$(ours)" "is the kubelet up?"
     say state active
     ;;
 enable) say state "$(if exists "$manifest"; then echo active; else echo inactive; fi)" ;;
