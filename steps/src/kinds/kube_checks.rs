@@ -253,7 +253,7 @@ mod tests {
     fn looks(extra: &Value, found: &Value) -> Observation {
         let mut args = json!({ "kind": "Pod", "name": "a", "namespace": "b" });
         args.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        Get::from_args(args).map(|get| get.judge(Some(found))).unwrap_or_else(|error| panic!("{error}"))
+        Get::from_args(args).map_or_else(|error| panic!("{error}"), |get| get.judge(Some(found)))
     }
 
     #[test]
@@ -288,7 +288,7 @@ mod tests {
     fn another_object_of_the_same_name_is_not_the_one_that_was_deleted() {
         let deleted = |uid: Option<&str>, found: Option<&Value>| {
             let args = json!({ "kind": "Pod", "name": "a", "namespace": "b", "uid": uid });
-            Deleted::from_args(args).map(|check| check.judge(found).holds).unwrap_or_else(|error| panic!("{error}"))
+            Deleted::from_args(args).map_or_else(|error| panic!("{error}"), |check| check.judge(found).holds)
         };
         let there = json!({ "metadata": { "uid": "2" } });
         assert!(deleted(None, None));

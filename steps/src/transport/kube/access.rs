@@ -34,7 +34,7 @@ impl Access {
         } else {
             of_site(reader).await?
         };
-        choose(config, place, reader.site().kube.context.as_deref())?.with_files(reader).await
+        choose(&config, place, reader.site().kube.context.as_deref())?.with_files(reader).await
     }
 }
 
@@ -127,7 +127,7 @@ struct Chosen {
 }
 
 /// Chooses a context, or the current one.
-fn choose(config: Kubeconfig, place: String, context: Option<&str>) -> Result<Chosen, Fault> {
+fn choose(config: &Kubeconfig, place: String, context: Option<&str>) -> Result<Chosen, Fault> {
     let lacks = |what: String, known: Vec<&str>| {
         Fault::refused(format!("the kubeconfig {place} has no {what}"))
             .expected(format!("one of: {}", known.join(", ")))
@@ -220,7 +220,7 @@ current-context: one
 
     #[test]
     fn the_context_is_the_sites_or_the_current_one() {
-        let chosen = |context| choose(Kubeconfig::from_yaml(TWO).unwrap(), "admin.conf".to_owned(), context);
+        let chosen = |context| choose(&Kubeconfig::from_yaml(TWO).unwrap(), "admin.conf".to_owned(), context);
         assert_eq!(chosen(None).unwrap_or_else(|fault| panic!("{fault}")).server, "https://a:6443");
         for (context, words) in
             [("two", "proxy"), ("three", "cluster `c`"), ("four", "user `nobody`"), ("five", "context `five`")]

@@ -46,6 +46,7 @@ pub struct Object {
 
 impl Object {
     /// Names an object that belongs to the whole cluster.
+    #[must_use]
     pub fn cluster_wide(api_version: &str, kind: &str, name: &str) -> Self {
         Self { sort: Sort::new(api_version, kind), namespace: None, name: name.to_owned() }
     }
