@@ -153,6 +153,7 @@ impl Facts {
     /// Sums an observation up. `snapshot` is the file that the operator would restore from.
     #[must_use]
     pub fn of(seen: &Observation, snapshot: Option<&str>) -> Self {
+        use MemberState as S;
         let states: BTreeMap<&HostName, MemberState> =
             seen.hosts.iter().filter_map(|(name, host)| Some((name, state_of(host)?))).collect();
         let of = |wanted: &[MemberState]| {
@@ -172,7 +173,6 @@ impl Facts {
             Asked::From { host, why } => (true, host.to_string(), why.clone()),
             Asked::Not { why } => (false, String::new(), why.clone()),
         };
-        use MemberState as S;
         Self {
             platform: seen.platform.clone(),
             member_of: seen

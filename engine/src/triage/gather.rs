@@ -52,7 +52,7 @@ pub async fn gather(reader: &Reader<'_>, asked: Asked) -> Observation {
     let at = Timestamp::now();
     let ask = !matches!(asked, Asked::Not { .. });
     let (hosts, authority, certificates) = tokio::join!(
-        join_all(site.hosts.values().map(|host| async move { (host.name.clone(), look_at(reader, host, ask).await) })),
+        join_all(site.hosts.values().map(|host| async move { (host.name.clone(), Box::pin(look_at(reader, host, ask)).await) })),
         authority(reader, ask),
         certificates(reader, ask),
     );
@@ -113,7 +113,7 @@ async fn look_at(reader: &Reader<'_>, host: &Host, ask: bool) -> HostSeen {
             return None;
         }
         // The chain of causes behind the words says the same in those of the libraries.
-        let answer = within(ask_member(reader, host)).await;
+        let answer = Box::pin(within(ask_member(reader, host))).await;
         Some(answer.map_err(|fault| Fault { seen: None, ..fault }).into())
     });
     let member = host.etcd.as_ref();

@@ -252,7 +252,7 @@ fn known(paths: BTreeSet<String>) -> Result<(), String> {
         Some(path) => {
             let names: Vec<&str> =
                 facts.as_object().into_iter().flat_map(|map| map.keys().map(String::as_str)).collect();
-            let near = crate::plan::diagnostic::nearest(path.trim_start_matches("seen."), names.into_iter());
+            let near = crate::plan::diagnostic::nearest(path.trim_start_matches("seen."), names);
             let near = near.map_or_else(String::new, |near| format!("; did you mean `seen.{near}`?"));
             Err(format!("`{path}` is no fact{near}"))
         }

@@ -34,7 +34,7 @@ pub const START: Kind = Kind {
     summary: "Starts a service and ends its being held down.",
     details: "Whether it was enabled at boot before it was stopped is restored. Does not wait until it serves, because the \
         first etcd of several does so only when a quorum is up: wait with `verify`. A service that ends at once is a failure. \
-        A static pod's manifest is put back, and a container of it is waited for (4 minutes).",
+        A static pod's manifest is put back, and a container of it is waited for (4 minutes) if a kubelet runs.",
     seat: Seat::Host,
     args: &[SERVICE],
     effect: Effect::Probed,

@@ -21,6 +21,19 @@ enable*) echo x >>"$EFFECTS/unit.count" ;;
 esac
 "#;
 
+/// `crictl` for the one container of the plans: whether it was stopped and removed are files.
+const CRICTL: &str = r#"#!/bin/sh
+shift 2 # --timeout 20s
+[ "$1" != --runtime-endpoint ] || shift 2
+case "$*" in
+"ps --quiet --state running"*) [ -e "$EFFECTS/container-stopped.count" ] || echo c1 ;;
+"ps --quiet --all"*) [ -e "$EFFECTS/container-removed.count" ] || echo c1 ;;
+stop*) echo x >>"$EFFECTS/container-stopped.count" ;;
+rm*) echo x >>"$EFFECTS/container-removed.count" ;;
+*) exit 1 ;;
+esac
+"#;
+
 /// The kinds that change this machine, or call an API.
 const UNCONTAINED: [&str; 7] = [
     "file.fetch",
@@ -184,13 +197,15 @@ fn has_begun(capsule: &Path) -> bool {
 }
 
 /// Writes the site of a testbed with a capsule root of the case's own, a service that counts how often it is started and
-/// stopped, and a unit.
+/// stopped, a unit and a container.
 fn site_of(bed: &Testbed, capsules: &str, effects: &Path) -> String {
     let tools = bed.dir.join("tools");
     fs::create_dir_all(&tools).unwrap();
-    let systemctl = tools.join("systemctl");
-    fs::write(&systemctl, SYSTEMCTL).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, text) in [("systemctl", SYSTEMCTL), ("crictl", CRICTL)] {
+        let tool = tools.join(name);
+        fs::write(&tool, text).unwrap();
+        fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    }
 
     let mut site: serde_yaml::Value = serde_yaml::from_str(&fs::read_to_string(bed.site()).unwrap()).unwrap();
     for host in HOSTS {

@@ -46,6 +46,7 @@ case "$*" in
 *) echo "unknown: $*" >&2; exit 1 ;;
 esac
 "#;
+const PIDOF: &str = "[ \"$1\" = kubelet ] && [ -e \"$STATE/kubelet\" ]\n";
 const POD: &str = "metadata:\n  name: etcd\n  namespace: kube-system\n";
 
 /// A service of a host.
@@ -62,7 +63,7 @@ impl<'t> Subject<'t> {
         let host = site.hosts.values().next().unwrap().clone();
         let state = trial.path("state");
         fs::create_dir_all(&state).unwrap();
-        for (name, text) in [("systemctl", SYSTEMCTL), ("crictl", CRICTL)] {
+        for (name, text) in [("systemctl", SYSTEMCTL), ("crictl", CRICTL), ("pidof", PIDOF)] {
             trial.tool(name, &format!("STATE='{state}'\n{text}"));
         }
         // The pauses of the scripts prove nothing here.
@@ -237,6 +238,9 @@ fn the_container_of_a_static_pod_is_stopped_where_the_kubelet_does_not_do_it() {
         pod.set("containers", "abc");
         pod.act("stop", 1).unwrap();
         assert_eq!((pod.get("containers").as_str(), pod.see().up), ("", Up::Down));
+        // Without a kubelet nothing starts, and nothing is waited for.
+        assert_eq!(pod.act("start", 1).unwrap().get("state"), "starting");
+        assert_eq!(pod.see().up, Up::Starting);
     });
 }
 
