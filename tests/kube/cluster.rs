@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Returns the directory of kube-apiserver and kubectl: of the program that `REQUORUM_KUBE_APISERVER` names, else what the lab
 /// has fetched. `None` is told on the terminal, past the captured output, unless `REQUORUM_REQUIRE_KUBE` forbids it.
 pub fn programs() -> Option<&'static Path> {
+    use std::io::Write as _;
     static FOUND: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let named = std::env::var_os("REQUORUM_KUBE_APISERVER").map(PathBuf::from);
         let found = named.and_then(|program| Some(program.parent()?.to_owned())).or_else(of_lab);
@@ -30,9 +31,8 @@ pub fn programs() -> Option<&'static Path> {
                 std::env::var_os("REQUORUM_REQUIRE_KUBE").is_none_or(|value| value != "1"),
                 "REQUORUM_REQUIRE_KUBE asks for kube-apiserver, which this machine does not have"
             );
-            use std::io::Write as _;
             let line =
-                "NOT TESTED with kube-apiserver: this machine has none (lab fetch, or REQUORUM_KUBE_APISERVER)\n";
+                "NOT TESTED with kube-apiserver: this machine has none (the lab builds one: docs/lab.md; or REQUORUM_KUBE_APISERVER)\n";
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         found
@@ -41,7 +41,8 @@ pub fn programs() -> Option<&'static Path> {
 }
 
 fn of_lab() -> Option<PathBuf> {
-    let cache = PathBuf::from(std::env::var_os("HOME")?).join(".cache/requorum/lab");
+    let named = std::env::var_os("REQUORUM_LAB_CACHE").map(PathBuf::from);
+    let cache = named.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/requorum/lab")))?;
     let mut all: Vec<PathBuf> = fs::read_dir(cache).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     all.sort();
     let is_it = |dir: &PathBuf| {
@@ -192,10 +193,9 @@ impl Cluster {
 
     /// Writes a site with these lines beside the hosts.
     pub fn site(&self, name: &str, more: &str) -> String {
-        let hosts: String = SERVERS
-            .iter()
+        let hosts = SERVERS
             .map(|(name, address)| format!("  {name}: {{ address: {address}, roles: [control-plane], lost: true }}\n"))
-            .collect();
+            .concat();
         let text = format!("requorum: 1\ncluster: loop\nplatform: any\nhosts:\n{hosts}{more}");
         let path = self.path(name);
         fs::write(&path, text).unwrap();

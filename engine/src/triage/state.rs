@@ -9,17 +9,23 @@ use super::observation::{Data, EtcdLook, HostSeen, Look, Running};
 const RESTARTS: u32 = 3;
 
 /// What a log says where the data is what ends etcd. Source: the panics and errors of etcd's wal, snap, raft and server.
-const DAMAGE: [&str; 12] = [
+const DAMAGE: [&str; 16] = [
     "crc mismatch",
     "wal: ",
     "cannot be repaired",
     "walpb: ",
+    // A write-ahead log whose first record, with the member's id, cannot be read.
+    "cannot use none as id",
     "snap: ",
     "slice bounds out of range",
     "tocommit",
     "file size too small",
     "database file",
     "invalid database",
+    // bbolt, of pages.
+    "invalid freelist",
+    "already freed",
+    "assertion failed",
     "already been bootstrapped",
     "permanently removed",
 ];
