@@ -92,7 +92,7 @@ fn objects_are_applied_once_deleted_by_uid_and_taken_back_and_no_secret_is_kept(
     let plan = laptop.write("four.yaml", &APPLY.replace("NAME", "four"));
     laptop.expect(5, &["run", &plan, "-i", &site, "--yes", "--set-file", &password]).says("conflict");
     assert_eq!(secret("four", ".data.password"), "b3RoZXI=");
-    laptop.expect(0, &["runs", "abort", &laptop.newest().id]);
+    laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
 
     // Deleted is the object that is meant, and no other of its name.
     let plan = laptop.write("delete.yaml", DELETE);

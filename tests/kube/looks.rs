@@ -30,9 +30,9 @@ fn an_api_that_is_killed_in_a_wait_and_comes_back_is_waited_for() {
     live.wait().expect(0);
 
     // Each API server is asked by itself.
-    let both = waiting(&laptop, "kube.api_ready: { hosts: [cp1, cp2] }", "1s");
+    let both = waiting(&laptop, "kube.api_ready: { servers: [cp1, cp2] }", "1s");
     laptop.expect(5, &["run", &both, "-i", &site, "--yes"]).says("cp2");
-    laptop.expect(0, &["runs", "abort", &laptop.newest().id]);
+    laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
     cluster.start(1);
     laptop.expect(0, &["run", &both, "-i", &site, "--yes"]);
     let one = waiting(&laptop, "kube.api_ready: {}", "1s");
@@ -72,7 +72,7 @@ fn leases_nodes_and_pods(cluster: &Cluster, laptop: &Laptop, site: &str) {
     let outcome = laptop.expect(5, &["run", &plan, "-i", site, "--yes"]);
     outcome.says("n1 says nothing of being ready");
     outcome.says("p1 is Pending");
-    laptop.expect(0, &["runs", "abort", &laptop.newest().id]);
+    laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
     let ready = r#"{"status":{"conditions":[{"type":"Ready","status":"True","reason":"Test"}]}}"#;
     for object in ["node/n1", "pod/p1"] {
         cluster.kubectl(&["-n", "default", "patch", object, "--subresource=status", "--type=merge", "-p", ready]);
@@ -99,7 +99,7 @@ fn what_is_in_the_way_of_the_api_is_named_and_another_cluster_is_refused() {
         let outcome = laptop.run(&["run", &plan(check), "-i", &site, "--yes"]);
         outcome.expect(5);
         outcome.says(words);
-        laptop.expect(0, &["runs", "abort", &laptop.newest().id]);
+        laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
     }
 
     // The first kubeconfig that can be read counts; where the site names none, that of the environment.
@@ -109,7 +109,7 @@ fn what_is_in_the_way_of_the_api_is_named_and_another_cluster_is_refused() {
     laptop.expect(0, &["run", &namespace, "-i", &site, "--yes"]);
     let bare = cluster.site("bare.yaml", "");
     laptop.expect(5, &["run", &namespace, "-i", &bare, "--yes"]).says("KUBECONFIG");
-    laptop.expect(0, &["runs", "abort", &laptop.newest().id]);
+    laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
     let mut command = laptop.command(&["run", &namespace, "-i", &bare, "--yes"]);
     command.env("KUBECONFIG", admin);
     laptop.spawn(command).wait().expect(0);

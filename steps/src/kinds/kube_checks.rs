@@ -20,16 +20,16 @@ use crate::world::Reader;
 pub static API_READY: Kind = Kind {
     name: "kube.api_ready",
     summary: "The API of Kubernetes is ready to serve: at the balanced address, or on each of some hosts.",
-    details: "Without `hosts` it asks the address of the kubeconfig, and one API server behind it answers. With `hosts` each \
+    details: "Without `servers` it asks the address of the kubeconfig, and one API server behind it answers. With them each \
               host's own API server is asked, at the host's address and the site's `kube.port`.",
     seat: Seat::Cluster,
     args: &[Arg::optional(
-        "hosts",
+        "servers",
         Type::Hosts,
         "The hosts whose API servers are asked; default: the balanced address.",
     )],
     source: "Kubernetes documentation, API health endpoints (/readyz)",
-    example: r#"{ hosts: "{{ site.hosts | role('control-plane') }}" }"#,
+    example: r#"{ servers: "{{ site.hosts | role('control-plane') }}" }"#,
     make: Make::Check(|args| Ok(Box::new(args::read::<ApiReady>(args)?))),
     ..Kind::BLANK
 };
@@ -37,23 +37,23 @@ pub static API_READY: Kind = Kind {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ApiReady {
-    hosts: Option<Value>,
+    servers: Option<Value>,
 }
 
 impl ApiReady {
     /// Returns the hosts to ask; `None` is the balanced address.
     fn hosts(&self) -> Result<Vec<Option<HostName>>, Fault> {
-        let all = match &self.hosts {
+        let all = match &self.servers {
             None => return Ok(vec![None]),
             Some(Value::Array(all)) => all.iter().collect(),
             Some(one) => vec![one],
         };
         if all.is_empty() {
-            return Err(Fault::refused("there is no API server to ask: `hosts` is empty"));
+            return Err(Fault::refused("there is no API server to ask: `servers` is empty"));
         }
         let name = |host: &Value| host.get("name").unwrap_or(host).as_str().map(HostName::new);
         let names = all.into_iter().map(|host| name(host).and_then(Result::ok).map(Some));
-        names.collect::<Option<_>>().ok_or_else(|| Fault::refused("`hosts` names no hosts of the site"))
+        names.collect::<Option<_>>().ok_or_else(|| Fault::refused("`servers` names no hosts of the site"))
     }
 }
 

@@ -121,7 +121,7 @@ steps:
 
 #[test]
 fn a_shipped_plan_reads_as_a_runbook() {
-    insta::assert_snapshot!("restore-text", drawn(shipped("etcd/restore-all-members"), Some(SITE), text));
+    insta::assert_snapshot!("restore-text", drawn(shipped("etcd/restore-members"), Some(SITE), text));
     insta::assert_snapshot!("snapshot-text-without-a-site", drawn(shipped("etcd/snapshot"), None, text));
 }
 
