@@ -31,8 +31,7 @@ pub fn programs() -> Option<&'static Path> {
                 std::env::var_os("REQUORUM_REQUIRE_KUBE").is_none_or(|value| value != "1"),
                 "REQUORUM_REQUIRE_KUBE asks for kube-apiserver, which this machine does not have"
             );
-            let line =
-                "NOT TESTED with kube-apiserver: this machine has none (the lab builds one: docs/lab.md; or REQUORUM_KUBE_APISERVER)\n";
+            let line = "NOT TESTED with kube-apiserver: this machine has none (the lab builds one: docs/lab.md; or REQUORUM_KUBE_APISERVER)\n";
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
         found

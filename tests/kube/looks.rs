@@ -108,7 +108,9 @@ fn what_is_in_the_way_of_the_api_is_named_and_another_cluster_is_refused() {
     let site = cluster.site("site.yaml", &format!("kube: {{ kubeconfig: [{missing}, {admin}] }}\n"));
     laptop.expect(0, &["run", &namespace, "-i", &site, "--yes"]);
     let bare = cluster.site("bare.yaml", "");
-    laptop.expect(5, &["run", &namespace, "-i", &bare, "--yes"]).says("KUBECONFIG");
+    laptop
+        .expect(5, &["run", &namespace, "-i", &bare, "--yes"])
+        .says("neither the site nor the environment names a kubeconfig");
     laptop.expect(0, &["runs", "abort", &laptop.newest().id, "--reason", "tried"]);
     let mut command = laptop.command(&["run", &namespace, "-i", &bare, "--yes"]);
     command.env("KUBECONFIG", admin);

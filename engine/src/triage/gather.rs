@@ -52,7 +52,11 @@ pub async fn gather(reader: &Reader<'_>, asked: Asked) -> Observation {
     let at = Timestamp::now();
     let ask = !matches!(asked, Asked::Not { .. });
     let (hosts, authority, certificates) = tokio::join!(
-        join_all(site.hosts.values().map(|host| async move { (host.name.clone(), Box::pin(look_at(reader, host, ask)).await) })),
+        join_all(
+            site.hosts
+                .values()
+                .map(|host| async move { (host.name.clone(), Box::pin(look_at(reader, host, ask)).await) })
+        ),
         authority(reader, ask),
         certificates(reader, ask),
     );

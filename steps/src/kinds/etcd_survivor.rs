@@ -106,11 +106,15 @@ fn choose(answers: &Answers<Status>, named: Option<&str>, site: &Site) -> Result
             return Err(Fault::refused(format!("{} might hold more than those that answer", silent.join(" and ")))
                 .expected("an answer of every member that is not lost")
                 .seen(seen)
-                .hint(format!("start etcd there, mark the host as lost, or name the survivor: {furthest} of those seen")));
+                .hint(format!(
+                    "start etcd there, mark the host as lost, or name the survivor: {furthest} of those seen"
+                )));
         }
         Some(named) => {
             let (host, status) = voters.iter().find(|(name, _)| *name == named).ok_or_else(|| {
-                Fault::refused(format!("{named} does not answer as a voter")).seen(seen.clone()).hint("start etcd there")
+                Fault::refused(format!("{named} does not answer as a voter"))
+                    .seen(seen.clone())
+                    .hint("start etcd there")
             })?;
             if status.raft_index < best.raft_index {
                 return Err(Fault::refused(format!("{furthest} has committed more than {named}"))
