@@ -201,7 +201,7 @@ pub static DELETED: Kind = Kind {
     details: "An object that is being deleted is there until its finalizers let go.",
     seat: Seat::Cluster,
     args: &[API_VERSION, KIND, NAME, NAMESPACE, UID],
-    example: r#"{ kind: Pod, namespace: kube-system, name: web, uid: 0f6e1c9a-5d0b-4f0e-9d5b-3c8f0a1b2c3d }"#,
+    example: "{ kind: Pod, namespace: kube-system, name: web, uid: 0f6e1c9a-5d0b-4f0e-9d5b-3c8f0a1b2c3d }",
     make: Make::Check(|args| Ok(Box::new(Deleted::from_args(args)?))),
     ..Kind::BLANK
 };

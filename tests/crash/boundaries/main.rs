@@ -51,7 +51,10 @@ fn the_plans_use_every_kind() {
     let used = |kind: &&&str| {
         PLANS.iter().any(|plan| plan.text.contains(&format!("{kind}: {{")) || plan.text.contains(&format!("{kind}:\n")))
     };
-    let missing: Vec<&&str> = kinds.iter().filter(|kind| !used(kind)).collect();
+    // Those of Kubernetes need an API server: tests/kube kills requorum between their intent and their act. A survivor is only
+    // looked for, and its raft index is another in every play.
+    let elsewhere = |kind: &&&str| kind.starts_with("kube.") || **kind == "etcd.survivor";
+    let missing: Vec<&&str> = kinds.iter().filter(|kind| !used(kind) && !elsewhere(kind)).collect();
     assert!(missing.is_empty(), "no plan of tests/crash/boundaries uses {missing:?}: a kind that is killed nowhere");
 }
 
