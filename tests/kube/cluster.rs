@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rcgen::{
@@ -83,6 +83,9 @@ impl Drop for Program {
 /// The addresses of the API servers, and the names of their hosts in the site.
 pub const SERVERS: [(&str, &str); 2] = [("cp1", "127.0.0.1"), ("cp2", "127.0.0.2")];
 
+/// Two API servers are enough for a small machine: tests with a cluster wait for each other.
+static ONE: Mutex<()> = Mutex::new(());
+
 /// The cluster. Its servers end before its directory does.
 pub struct Cluster {
     servers: Vec<Option<Program>>,
@@ -91,12 +94,14 @@ pub struct Cluster {
     etcd_port: u16,
     pub port: u16,
     dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Cluster {
     /// Starts one, with the first of the API servers; `None` where there is no program for it.
     pub fn up() -> Option<Self> {
         let programs = programs()?;
+        let alone = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::Builder::new().prefix("kube.").tempdir().unwrap();
         make_certificates(dir.path());
         let [etcd_port, peer_port, port] = free_ports();
@@ -113,7 +118,7 @@ impl Cluster {
         ];
         let etcd = Program::start(&etcd().dir.join("etcd"), &args, &dir.path().join("etcd.log"));
         let servers = SERVERS.map(|_| None).into();
-        let mut cluster = Self { servers, _etcd: etcd, programs, etcd_port, port, dir };
+        let mut cluster = Self { servers, _etcd: etcd, programs, etcd_port, port, dir, _alone: alone };
         cluster.write_kubeconfigs();
         cluster.start(0);
         wait_until("the namespace kube-system", PATIENCE, || {
