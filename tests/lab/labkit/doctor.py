@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from . import cgroups, components
@@ -30,8 +31,6 @@ def problems():
         found.append(f"not installed: {', '.join(missing_packages())}; `lab install` installs them")
     if not shutil.which("go") and run("python3", "-m", "pip", "--version", check=False).returncode != 0:
         found.append("not installed: Go, and there is no pip to fetch it with; install one of them")
-    if os.geteuid() == 0 and not can_mount():
-        found.append("a mount is refused, so no host can have a root of its own")
     if not Path("/dev/kmsg").exists():
         found.append("no /dev/kmsg, which the kubelet reads")
     if not cgroups.hierarchies():
@@ -45,6 +44,8 @@ def problems():
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if memory < MEMORY:
         found.append(f"{memory >> 30} GiB of memory, and {MEMORY >> 30} GiB are needed")
+    if not found and (refused := what_is_refused()):
+        found.append(f"a host cannot be made here: {refused}")
     return found
 
 
@@ -62,9 +63,29 @@ def remarks():
     return ["skew-clock: hosts share the clock of this machine's kernel, so that none can be set apart"]
 
 
-def can_mount():
-    """Tries what is decisive: a mount in a mount namespace of its own, where it does no harm."""
-    tried = os.fork()
-    if tried == 0:
-        os.execvp("unshare", ["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-    return os.waitstatus_to_exitcode(os.waitpid(tried, 0)[1]) == 0
+# A disk of its own, a root of its own, a bridge and a cable: what every host of the lab is made of.
+PROBE = """
+truncate -s 16M disk
+mkfs.ext4 -q disk
+mkdir own lower root
+mount -o loop disk own
+mkdir own/upper own/work
+mount -t overlay overlay -o lowerdir=lower,upperdir=own/upper,workdir=own/work root
+ip link add probe0 type bridge
+ip link add probe1 type veth peer name probe2
+"""
+
+
+def what_is_refused():
+    """Tries what is decisive, in namespaces of its own, where it does no harm. Returns what is refused, or nothing."""
+    with tempfile.TemporaryDirectory() as place:
+        done = run("unshare", "--mount", "--net", "sh", "-ec", PROBE, cwd=place, check=False)
+    if done.returncode != 0:
+        return done.stderr.strip().splitlines()[-1]
+    for hierarchy in cgroups.hierarchies():
+        try:
+            (hierarchy / "rqlab-probe").mkdir()
+            (hierarchy / "rqlab-probe").rmdir()
+        except OSError as error:
+            return f"a control group: {error}"
+    return ""
