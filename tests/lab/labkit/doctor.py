@@ -81,7 +81,7 @@ def what_is_refused():
     with tempfile.TemporaryDirectory() as place:
         done = run("unshare", "--mount", "--net", "sh", "-ec", PROBE, cwd=place, check=False)
     if done.returncode != 0:
-        return done.stderr.strip().splitlines()[-1]
+        return " ".join(done.stderr.split())
     for hierarchy in cgroups.hierarchies():
         try:
             (hierarchy / "rqlab-probe").mkdir()
