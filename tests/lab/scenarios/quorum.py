@@ -25,8 +25,9 @@ def two_of_three_hosts_die(desk):
 
     for host in dead:
         desk.start(host)
-    desk.mark_lost()
-    for host in dead:
+    # One after the other: the next is still given up while the first comes in.
+    for number, host in enumerate(dead):
+        desk.mark_lost(*dead[number + 1:])
         desk.run(plan_of(desk), "--set", f"member={desk.lab.profile.member_name(host)}")
     desk.one_healthy_cluster()
     expect(desk.has("before") and desk.has("alone"), "what was written is there")
