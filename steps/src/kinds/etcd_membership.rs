@@ -222,13 +222,16 @@ impl<'w> Membership<'w> {
     }
 
     /// Returns the value of `ETCD_INITIAL_CLUSTER` for a member of this name and id: every member of the list with each of
-    /// its peer URLs. etcd refuses a member whose list is not as long as that of the cluster.
+    /// its peer URLs, by name, since etcd lists members by ids that are as good as drawn. etcd refuses a member whose list is
+    /// not as long as that of the cluster.
     pub(super) fn initial_cluster(&self, listed: &[Listed], id: u64, name: &str) -> String {
         let entries = listed.iter().flat_map(|member| {
             let called = if member.id == id { name.to_owned() } else { self.name_of(member) };
             member.peer_urls.iter().map(move |url| format!("{called}={url}"))
         });
-        entries.collect::<Vec<_>>().join(",")
+        let mut entries: Vec<String> = entries.collect();
+        entries.sort();
+        entries.join(",")
     }
 
     /// Returns the name of a member: that of the list, or of the site where it was never started, or its id.
@@ -350,7 +353,7 @@ pub(super) mod tests {
         let site = site(&["cp1", "cp2", "cp3", "cp4"]);
         let list = [listed(1, "a", false), listed(3, "", false), listed(9, "", true), listed(4, "", true)];
         let seen = membership(&site, &list, &[1]);
-        let wanted = "a=https://10.0.0.1:2380,member-cp3=https://10.0.0.3:2380,9=https://10.0.0.9:2380,\
+        let wanted = "9=https://10.0.0.9:2380,a=https://10.0.0.1:2380,member-cp3=https://10.0.0.3:2380,\
                       new=https://10.0.0.4:2380";
         assert_eq!(seen.initial_cluster(&list, 4, "new"), wanted);
     }
