@@ -40,7 +40,6 @@ steps:
 "#;
 
 #[test]
-#[ignore = "takes the newest run by its id, and two runs of one second do not sort by age; run with --ignored"]
 fn objects_are_applied_once_deleted_by_uid_and_taken_back_and_no_secret_is_kept() {
     let Some(cluster) = Cluster::up() else { return };
     let laptop = Laptop::new();

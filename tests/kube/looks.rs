@@ -14,7 +14,6 @@ fn waiting(laptop: &Laptop, check: &str, within: &str) -> String {
 }
 
 #[test]
-#[ignore = "takes the newest run by its id, and two runs of one second do not sort by age; run with --ignored"]
 fn an_api_that_is_killed_in_a_wait_and_comes_back_is_waited_for() {
     let Some(mut cluster) = Cluster::up() else { return };
     let laptop = Laptop::new();
@@ -82,7 +81,6 @@ fn leases_nodes_and_pods(cluster: &Cluster, laptop: &Laptop, site: &str) {
 }
 
 #[test]
-#[ignore = "takes the newest run by its id, and two runs of one second do not sort by age; run with --ignored"]
 fn what_is_in_the_way_of_the_api_is_named_and_another_cluster_is_refused() {
     let Some(cluster) = Cluster::up() else { return };
     let laptop = Laptop::new();

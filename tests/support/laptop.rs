@@ -117,7 +117,8 @@ impl Laptop {
             .map(|entry| entry.unwrap())
             .map(|entry| Run { id: entry.file_name().into_string().unwrap(), dir: entry.path() })
             .collect();
-        runs.sort_by(|a, b| a.id.cmp(&b.id));
+        // Ids made within one second do not sort by age; directories know when they were made.
+        runs.sort_by_cached_key(|run| (fs::metadata(&run.dir).and_then(|made| made.created()).ok(), run.id.clone()));
         runs
     }
 
