@@ -42,6 +42,14 @@ impl Place {
         self.item().split('@').next().unwrap()
     }
 
+    /// Says whether it belongs to an attempt that failed or to one after that. How many of them a cluster makes a step take
+    /// is another number in every play.
+    pub fn is_of_trying_again(&self) -> bool {
+        let last = self.0.rsplit(' ').next().unwrap();
+        let attempt = last.rsplit_once('.').and_then(|(_, number)| number.parse().ok());
+        attempt.is_some_and(|number: usize| number > 1) || self.0.contains(" failed ")
+    }
+
     /// The rule.
     pub fn consequence(&self, commands: &BTreeMap<String, LocalCommand>) -> Consequence {
         if !self.is_of_supervisor() || self.0.starts_with("supervisor after status ") {

@@ -102,7 +102,7 @@ class Desk:
     def triage_names(self, plan, *words):
         """Expects that triage names a plan, with these words in its command line."""
         said = self.requorum("triage", "-i", self.site).stdout
-        lines = [line for line in said.splitlines() if f"requorum run {plan} " in line]
+        lines = [line for line in said.splitlines() if f" run {plan} " in line]
         expect(any(all(word in line for word in words) for line in lines), f"triage names {plan} {' '.join(words)}:\n{said}")
 
     def mark_lost(self, *hosts):
