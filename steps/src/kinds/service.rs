@@ -24,6 +24,12 @@ const RESULT: &[Field] = &[
     Field { name: "changed", help: "Whether it was in another state before." },
     Field { name: "state", help: "Its state afterwards, for a person." },
 ];
+const STOP_RESULT: &[Field] = &[
+    RESULT[0],
+    RESULT[1],
+    RESULT[2],
+    Field { name: "manifest", help: "Where the manifest of a static pod is kept meanwhile; of others, empty." },
+];
 const NEEDS: &str = "systemctl, or crictl for a static pod, or what the site's commands need";
 const SOURCE: &str = "UK8S recovery notes (systemctl); OpenShift 4.12 backup and restore and kubeadm recovery notes (manifests \
     moved out of the manifest directory); systemd 219, systemctl(1)";
@@ -54,7 +60,7 @@ pub const STOP: Kind = Kind {
     name: "service.stop",
     summary: "Stops a service and keeps it down, across a reboot too, until it is started again.",
     details: "A unit is disabled, and the host remembers below the capsule root whether it was enabled. A static pod's \
-        manifest is renamed to a place beside the manifest directory, and its containers are waited for (2 minutes). Where no \
+        manifest is renamed to a place beside the manifest directory, and its containers are waited for (45 s). Where no \
         kubelet runs, or it does not do that, they are stopped through crictl. A service of the site's own commands has no \
         boot to be kept from.",
     seat: Seat::Host,
@@ -62,7 +68,7 @@ pub const STOP: Kind = Kind {
     effect: Effect::Probed,
     lasting: true,
     danger: Danger::Disruptive,
-    result: RESULT,
+    result: STOP_RESULT,
     probe: "It does not run and is held down.",
     undo: "`service.start` where it ran before, else `service.release`",
     needs: NEEDS,
@@ -77,7 +83,7 @@ pub const RESTART: Kind = Kind {
     name: "service.restart",
     summary: "Restarts a service.",
     details: "Waits until it has started anew (3 minutes), not until it serves. Refused while it is held down. The container \
-        of a static pod is stopped, and the kubelet starts another.",
+        of a static pod is stopped, and the kubelet starts another, after up to five minutes where they have ended often.",
     seat: Seat::Host,
     args: &[SERVICE],
     effect: Effect::Probed,
@@ -164,15 +170,20 @@ impl Act {
         Ok(Self { service: read_service(args)?, verb })
     }
 
-    fn result(&self, changed: bool, state: &str) -> Value {
-        json!({ "service": self.service, "changed": changed, "state": state })
+    /// `kept`: where the manifest of a static pod is kept.
+    fn result(&self, changed: bool, state: &str, kept: &str) -> Value {
+        let mut result = json!({ "service": self.service, "changed": changed, "state": state });
+        if self.verb == Verb::Stop {
+            result["manifest"] = kept.into();
+        }
+        result
     }
 
     /// Tells whether it happened, from what was seen before and is seen now.
     pub(super) fn judge(&self, before: Option<&Seen>, now: &Seen) -> Probe {
         let held = if now.held { ", held down" } else { "" };
         let evidence = format!("{}{held}", now.state);
-        let yes = |changed: bool| Probe::Yes { result: self.result(changed, &now.state), evidence: evidence.clone() };
+        let yes = |changed: bool| Probe::Yes { result: self.result(changed, &now.state, &now.kept), evidence: evidence.clone() };
         let no = || Probe::No { evidence: evidence.clone() };
         let partly = || Probe::Partly { evidence: evidence.clone() };
         match self.verb {
@@ -214,7 +225,7 @@ impl Act {
             }
             // Being started counts: an etcd that waits for its quorum was restarted.
             Up::Running | Up::Starting if now.since != before.since && !now.since.is_empty() => {
-                Probe::Yes { result: self.result(true, &now.state), evidence }
+                Probe::Yes { result: self.result(true, &now.state, &now.kept), evidence }
             }
             Up::Running | Up::Starting if now.since == before.since => Probe::No { evidence },
             Up::Starting | Up::Running | Up::Stopping | Up::Looping => Probe::Partly { evidence },
@@ -276,7 +287,7 @@ impl Action for Act {
         let now = managed.look(reader).await?;
         if self.verb == Verb::Enable && matches!(managed.service, Service::StaticPod { .. }) {
             let evidence = format!("a static pod starts with the kubelet; {}", now.state);
-            return Ok(Probe::Yes { result: self.result(false, &now.state), evidence });
+            return Ok(Probe::Yes { result: self.result(false, &now.state, &now.kept), evidence });
         }
         let before: Option<Seen> = serde_json::from_value(before.clone()).ok();
         Ok(self.judge(before.as_ref(), &now))
@@ -294,7 +305,7 @@ impl Action for Act {
         }
         let script = managed.script(self.verb.word(), &shell::tag(writer.attempt()));
         let answer = shell::run(writer, script).await?;
-        Ok(self.result(answer.get("changed") != "false", answer.get("state")))
+        Ok(self.result(answer.get("changed") != "false", answer.get("state"), answer.get("kept")))
     }
 
     /// A stopped service is started by the plan itself, also one that was found stopped; or no longer held down.

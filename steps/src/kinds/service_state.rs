@@ -42,6 +42,9 @@ pub(super) struct Seen {
     pub(super) held: bool,
     /// What `enabled` is to be once it is not held down.
     pub(super) held_enabled: String,
+    /// Where the manifest of a static pod is kept that is held down.
+    #[serde(default)]
+    pub(super) kept: String,
 }
 
 /// A service of a host, with where the host keeps what requorum remembers of it.
@@ -154,6 +157,7 @@ impl Managed {
             enabled: answer.get("enabled").to_owned(),
             held: answer.get("held") == "yes",
             held_enabled: answer.get("held_enabled").to_owned(),
+            kept: answer.get("kept").to_owned(),
         })
     }
 }

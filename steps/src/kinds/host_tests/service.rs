@@ -280,6 +280,7 @@ fn a_service_is_taken_back_to_how_it_was_seen_before_whatever_became_of_the_atte
             since: String::new(),
             enabled: "enabled".to_owned(),
             held_enabled: String::new(),
+            kept: String::new(),
         };
         let act = Act::from_args(json!({ "service": "etcd" }), verb).unwrap();
         let (known, unknown) = (act.undo(&json!(before), Some(&json!({}))), act.undo(&json!(before), None));

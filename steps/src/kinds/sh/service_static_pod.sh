@@ -34,6 +34,7 @@ status)
     ids=$(ours) || refuse "the container runtime does not answer" "crictl ps" "see the output" "is the runtime up, and is this root?"
     say containers "$(printf '%s\n' "$ids" | sort | tr '\n' ' ')"
     say held "$(held_word)"
+    say kept "$kept"
     ;;
 stop)
     find_crictl
@@ -43,6 +44,7 @@ stop)
         [ "$(volume_of "$(dirname "$aside")")" = "$(volume_of "$(dirname "$manifest")")" ] || refuse "$(dirname "$aside") is on another file system than $manifest" "the same one, for a rename"
         hold "aside=$aside"
         move "$manifest" "$aside"
+        kept=$aside
     elif ! exists "$held"; then
         # Somebody else moved it: it is down, and stays down, but there is nothing for a start to put back.
         say changed false
@@ -50,8 +52,10 @@ stop)
     fi
     # Where no kubelet runs nobody else stops it; and without the manifest no kubelet starts it again.
     kubelet_runs || stop_ours || fail "the manifest is gone and no kubelet runs, but the container $container cannot be stopped" "crictl stop" "see the output of this attempt"
-    await 120 gone || { stop_ours && await 30 gone; } ||
-        fail "the manifest is gone, but the container $container still runs" "no such container within 150 s" "$(ours)" "look at the kubelet (journalctl -u kubelet) and at crictl ps"
+    # It gives them 30 s. One that was just booted ends no pod before it has reached an API server, which may need this one.
+    await 45 gone || { stop_ours && await 30 gone; } ||
+        fail "the manifest is gone, but the container $container still runs" "no such container within 75 s" "$(ours)" "look at the kubelet (journalctl -u kubelet) and at crictl ps"
+    say kept "$kept"
     say state inactive
     ;;
 start)
@@ -81,9 +85,9 @@ restart)
     find_crictl
     exists "$manifest" || refuse "the manifest is not there" "$manifest" "absent" "use service.start"
     before=$(ours) || fail "the container runtime does not answer" "crictl ps" "see the output of this attempt"
-    # The kubelet starts a new container for the one that ends.
+    # The kubelet starts a new container for the one that ends; after five minutes at most, if they have ended often.
     stop_ours || fail "the container cannot be stopped" "crictl stop" "see the output of this attempt"
-    await 120 other "$before" || fail "the container $container was stopped and no other runs" "a new one within 120 s" "$(ours)" "is the kubelet up?"
+    await 330 other "$before" || fail "the container $container was stopped and no other runs" "a new one within 330 s" "$(ours)" "is the kubelet up?"
     say state active
     ;;
 enable) say state "$(if exists "$manifest"; then echo active; else echo inactive; fi)" ;;
