@@ -78,6 +78,8 @@ pub struct Facts {
     pub broken: Vec<String>,
     /// No data.
     pub wiped: Vec<String>,
+    /// No data, no etcd, no certificate: a host that is new, or was installed anew.
+    pub bare: Vec<String>,
     /// Runs and does not answer, or unknown.
     pub silent: Vec<String>,
     /// Cannot be reached in any way.
@@ -201,6 +203,7 @@ impl Facts {
             looping: is(S::Looping),
             broken: is(S::Broken),
             wiped: is(S::Wiped),
+            bare: where_host(&is_bare),
             silent: is(S::Silent),
             off: is(S::Off),
             lost: is(S::Lost),
@@ -254,6 +257,15 @@ fn has_alarm(host: &HostSeen, alarm: &str) -> bool {
     let Some(Look::Seen(etcd)) = &host.etcd else { return false };
     let (own, alarm) = (format!("memberID:{} ", etcd.status.member_id), format!("alarm:{alarm}"));
     etcd.status.errors.iter().any(|error| error.contains(&own) && error.contains(&alarm))
+}
+
+/// Says whether a host with a member has nothing of one. Who is not root there may only not have seen it.
+fn is_bare(host: &HostSeen) -> bool {
+    host.member.is_some()
+        && host.ssh.seen().is_some_and(|look| {
+            let runs = look.services.get("etcd").is_none_or(|etcd| !matches!(etcd.state, Running::Down | Running::Absent));
+            look.root && look.certificates.is_empty() && matches!(look.data, Some(Data::Absent | Data::Empty)) && !runs
+        })
 }
 
 fn is_nearly_full(host: &HostSeen) -> bool {

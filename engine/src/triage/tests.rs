@@ -39,7 +39,7 @@ const EXPECTED: [(&str, Expected); 22] = [
     ("all-down-with-data", Some(("stopped-all", None))),
     ("broken-wal", Some(("replace", Some("etcd/replace-member")))),
     ("certificates-expired", Some(("certificates-expired", None))),
-    ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", None))),
+    ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", Some("kubeadm/renew-certificates")))),
     ("clocks-apart", Some(("clocks-apart", None))),
     ("healthy", None),
     ("healthy-kubeadm", None),

@@ -119,6 +119,11 @@ class Desk:
         host.start(PROGRAM)
         host.wait_for_boot()
 
+    def reboot(self, name):
+        """Cuts a host's power, and switches it on again."""
+        self.lab.hosts[name].kill()
+        self.start(self.lab.hosts[name])
+
     def kubectl(self, *words, **options):
         return self.lab.profile.kubectl(self.lab, *words, **options)
 

@@ -19,3 +19,50 @@ def serves(desk, name):
     """Says whether the member of a host answers for the cluster."""
     host = desk.lab.hosts[name]
     return desk.etcdctl("endpoint", "health", "--command-timeout=3s", host=host, check=False).returncode == 0
+
+
+def install_anew(desk, name):
+    """Leaves of a control plane what a new machine has: container runtime, kubelet and kubeadm, and nothing of the cluster."""
+    host = desk.lab.hosts[name]
+    desk.lab.profile.quiesce(host)
+    host.ssh("rm -rf /etc/kubernetes /var/lib/etcd; cd /var/lib/kubelet && "
+             "awk '$2 ~ \"^/var/lib/kubelet/\" { print $2 }' /proc/mounts | sort -r | xargs -r umount && "
+             "rm -rf pki pods plugins config.yaml kubeadm-flags.env *_state checkpoints actuated_pods_state allocated_pods_state")
+    wait_until(f"etcd of {name} to be down", 60, lambda: not serves(desk, name))
+
+
+def let_certificates_expire(desk):
+    """Puts certificates that ended years ago in the place of those of etcd and the API server, with the same names and keys, on all
+    hosts, and starts what uses them anew."""
+    for host in desk.lab.hosts.values():
+        host.ssh("sh -s", stdin=EXPIRE, timeout=120)
+
+
+EXPIRE = """
+set -e
+cd /etc/kubernetes/pki
+work=$(mktemp -d)
+: >$work/index
+printf '%s\\n' '[ca]' default_ca=ca '[ca]' database=$work/index rand_serial=yes default_md=sha256 policy=any \\
+    copy_extensions=copy unique_subject=no new_certs_dir=$work '[any]' organizationName=optional commonName=supplied >$work/conf
+expire() {
+    openssl x509 -x509toreq -copy_extensions copyall -in $1.crt -signkey $1.key -out $work/req 2>/dev/null
+    openssl ca -batch -notext -config $work/conf -cert $2.crt -keyfile $2.key -in $work/req -out $work/crt \\
+        -startdate 20200101000000Z -enddate 20210101000000Z 2>/dev/null
+    cat $work/crt >$1.crt
+}
+for name in server peer healthcheck-client; do expire etcd/$name etcd/ca; done
+expire apiserver-etcd-client etcd/ca
+expire apiserver-kubelet-client ca
+expire apiserver ca
+# The kubelet's is a certificate and its key in one file.
+own=/var/lib/kubelet/pki/kubelet-client-current.pem
+cp $own $work/kubelet.crt
+cp $own $work/kubelet.key
+expire $work/kubelet ca
+sed -n '/BEGIN .*PRIVATE KEY/,$p' $own >>$work/kubelet.crt
+cat $work/kubelet.crt >$own
+rm -r $work
+crictl ps --quiet --label io.kubernetes.container.name=etcd | xargs -r crictl stop
+crictl ps --quiet --label io.kubernetes.container.name=kube-apiserver | xargs -r crictl stop
+"""
