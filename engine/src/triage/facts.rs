@@ -263,7 +263,8 @@ fn has_alarm(host: &HostSeen, alarm: &str) -> bool {
 fn is_bare(host: &HostSeen) -> bool {
     host.member.is_some()
         && host.ssh.seen().is_some_and(|look| {
-            let runs = look.services.get("etcd").is_none_or(|etcd| !matches!(etcd.state, Running::Down | Running::Absent));
+            let runs =
+                look.services.get("etcd").is_none_or(|etcd| !matches!(etcd.state, Running::Down | Running::Absent));
             look.root && look.certificates.is_empty() && matches!(look.data, Some(Data::Absent | Data::Empty)) && !runs
         })
 }

@@ -183,7 +183,10 @@ impl Act {
     pub(super) fn judge(&self, before: Option<&Seen>, now: &Seen) -> Probe {
         let held = if now.held { ", held down" } else { "" };
         let evidence = format!("{}{held}", now.state);
-        let yes = |changed: bool| Probe::Yes { result: self.result(changed, &now.state, &now.kept), evidence: evidence.clone() };
+        let yes = |changed: bool| Probe::Yes {
+            result: self.result(changed, &now.state, &now.kept),
+            evidence: evidence.clone(),
+        };
         let no = || Probe::No { evidence: evidence.clone() };
         let partly = || Probe::Partly { evidence: evidence.clone() };
         match self.verb {
