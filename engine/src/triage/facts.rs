@@ -78,6 +78,8 @@ pub struct Facts {
     pub broken: Vec<String>,
     /// No data.
     pub wiped: Vec<String>,
+    /// Hosts of those without data on which there is no service of etcd either: they were reinstalled or rebuilt.
+    pub bare: Vec<String>,
     /// Runs and does not answer, or unknown.
     pub silent: Vec<String>,
     /// Cannot be reached in any way.
@@ -201,6 +203,7 @@ impl Facts {
             looping: is(S::Looping),
             broken: is(S::Broken),
             wiped: is(S::Wiped),
+            bare: where_host(&|host| state_of(host) == Some(S::Wiped) && has_no_service(host)),
             silent: is(S::Silent),
             off: is(S::Off),
             lost: is(S::Lost),
@@ -247,6 +250,10 @@ fn identity(seen: &Observation) -> (Identity, String) {
         Some(_) => Identity::Other,
     };
     (identity, authority.seen.clone())
+}
+
+fn has_no_service(host: &HostSeen) -> bool {
+    host.ssh.seen().and_then(|look| look.services.get("etcd")).is_some_and(|etcd| etcd.state == Running::Absent)
 }
 
 /// Says whether a member knows of an alarm of its own. A status lists all alarms as protobuf text: `memberID:1 alarm:NOSPACE `.
