@@ -96,6 +96,8 @@ pub struct Facts {
     pub data_gone: Vec<String>,
     /// Members that belong to another cluster id than most.
     pub strays: Vec<String>,
+    /// Those of the strays that serve: two clusters work beside each other.
+    pub rivals: Vec<String>,
     /// Whether the members that answer are of more than one cluster id.
     pub split: bool,
     /// Names or ids in the member list that the site does not know.
@@ -214,6 +216,7 @@ impl Facts {
                 host.etcd.as_ref().is_some_and(|etcd| etcd.seen().is_some())
                     && host.ssh.seen().is_some_and(|look| matches!(look.data, Some(Data::Absent | Data::Empty)))
             }),
+            rivals: is(S::Healthy).into_iter().filter(|name| cluster.strays.contains(name)).collect(),
             strays: cluster.strays.clone(),
             split: cluster.ids > 1,
             strangers: cluster.strangers(seen),
