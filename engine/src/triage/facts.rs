@@ -78,7 +78,7 @@ pub struct Facts {
     pub broken: Vec<String>,
     /// No data.
     pub wiped: Vec<String>,
-    /// No data, no etcd, no certificate: a host that is new, or was installed anew.
+    /// Hosts of those without data on which there is nothing else of etcd either: new, reinstalled or rebuilt.
     pub bare: Vec<String>,
     /// Runs and does not answer, or unknown.
     pub silent: Vec<String>,
@@ -96,6 +96,8 @@ pub struct Facts {
     pub data_gone: Vec<String>,
     /// Members that belong to another cluster id than most.
     pub strays: Vec<String>,
+    /// Those of the strays that serve: two clusters work beside each other.
+    pub rivals: Vec<String>,
     /// Whether the members that answer are of more than one cluster id.
     pub split: bool,
     /// Names or ids in the member list that the site does not know.
@@ -203,7 +205,7 @@ impl Facts {
             looping: is(S::Looping),
             broken: is(S::Broken),
             wiped: is(S::Wiped),
-            bare: where_host(&is_bare),
+            bare: where_host(&|host| is_bare(host, &seen.platform)),
             silent: is(S::Silent),
             off: is(S::Off),
             lost: is(S::Lost),
@@ -214,6 +216,7 @@ impl Facts {
                 host.etcd.as_ref().is_some_and(|etcd| etcd.seen().is_some())
                     && host.ssh.seen().is_some_and(|look| matches!(look.data, Some(Data::Absent | Data::Empty)))
             }),
+            rivals: is(S::Healthy).into_iter().filter(|name| cluster.strays.contains(name)).collect(),
             strays: cluster.strays.clone(),
             split: cluster.ids > 1,
             strangers: cluster.strangers(seen),
@@ -252,21 +255,21 @@ fn identity(seen: &Observation) -> (Identity, String) {
     (identity, authority.seen.clone())
 }
 
+/// Says whether nothing of etcd is on a host. A static pod is no service that could be missing: there it is the certificates.
+fn is_bare(host: &HostSeen, platform: &str) -> bool {
+    state_of(host) == Some(MemberState::Wiped)
+        && host.ssh.seen().is_some_and(|look| {
+            let etcd = look.services.get("etcd").map(|etcd| etcd.state);
+            etcd == Some(Running::Absent)
+                || platform == "kubeadm" && etcd == Some(Running::Down) && look.root && look.certificates.is_empty()
+        })
+}
+
 /// Says whether a member knows of an alarm of its own. A status lists all alarms as protobuf text: `memberID:1 alarm:NOSPACE `.
 fn has_alarm(host: &HostSeen, alarm: &str) -> bool {
     let Some(Look::Seen(etcd)) = &host.etcd else { return false };
     let (own, alarm) = (format!("memberID:{} ", etcd.status.member_id), format!("alarm:{alarm}"));
     etcd.status.errors.iter().any(|error| error.contains(&own) && error.contains(&alarm))
-}
-
-/// Says whether a host with a member has nothing of one. Who is not root there may only not have seen it.
-fn is_bare(host: &HostSeen) -> bool {
-    host.member.is_some()
-        && host.ssh.seen().is_some_and(|look| {
-            let runs =
-                look.services.get("etcd").is_none_or(|etcd| !matches!(etcd.state, Running::Down | Running::Absent));
-            look.root && look.certificates.is_empty() && matches!(look.data, Some(Data::Absent | Data::Empty)) && !runs
-        })
 }
 
 fn is_nearly_full(host: &HostSeen) -> bool {

@@ -34,7 +34,7 @@ fn recorded() -> BTreeMap<String, Observation> {
 type Expected = Option<(&'static str, Option<&'static str>)>;
 
 /// What is to be found in each.
-const EXPECTED: [(&str, Expected); 22] = [
+const EXPECTED: [(&str, Expected); 25] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
     ("broken-wal", Some(("replace", Some("etcd/replace-member")))),
@@ -55,8 +55,11 @@ const EXPECTED: [(&str, Expected); 22] = [
     ("partition", Some(("cut-off", None))),
     ("split-cluster", Some(("split-cluster", Some("etcd/restore-all-members")))),
     ("stranger", Some(("stranger", None))),
+    ("two-clusters-serve", Some(("rivals", None))),
     ("two-lost", Some(("survivors", Some("etcd/quorum-lost")))),
     ("two-off", Some(("quorum-off", None))),
+    ("uk8s-reinstalled", Some(("bare", Some("uk8s/replace-member")))),
+    ("uk8s-two-reinstalled", Some(("bare-without-quorum", Some("uk8s/equip-host")))),
 ];
 
 #[test]

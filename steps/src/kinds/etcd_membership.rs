@@ -288,6 +288,7 @@ pub(super) mod tests {
             members: site.members().enumerate().map(voter).collect(),
             listed: listed.to_vec(),
             holds: !serving.is_empty(),
+            split: false,
             evidence: "as a test has it".to_owned(),
         };
         Membership { site, view }

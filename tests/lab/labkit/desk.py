@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import site
 from .lab import PROGRAM
-from .machine import LabError
+from .machine import LabError, wait_until
 
 TREE = Path(__file__).resolve().parents[3]
 
@@ -100,10 +100,17 @@ class Desk:
         return {**kept, "HOME": str(self.directory), "XDG_STATE_HOME": str(self.directory / "state"), "NO_COLOR": "1"}
 
     def triage_names(self, plan, *words):
-        """Expects that triage names a plan, with these words in its command line."""
-        said = self.requorum("triage", "-i", self.site).stdout
-        lines = [line for line in said.splitlines() if f" run {plan} " in line]
-        expect(any(all(word in line for word in words) for line in lines), f"triage names {plan} {' '.join(words)}:\n{said}")
+        """Expects that triage names a plan, with these words in its command line; a service that has just died may need to be
+        started again before its log says why."""
+
+        def named():
+            said = self.requorum("triage", "-i", self.site).stdout
+            lines = [line for line in said.splitlines() if f" run {plan} " in line]
+            if not any(all(word in line for word in words) for line in lines):
+                raise LabError(said)
+            return True
+
+        wait_until(f"triage to name {plan} {' '.join(words)}", 60, named, every=3)
 
     def mark_lost(self, *hosts):
         """Says in the site file which hosts are given up; without any: none is."""

@@ -28,6 +28,8 @@ CONTROLLERS = {
     },
     "scheduler": {},
 }
+# How pods know the API server; whoever asks the one of a certain host knows it by the first of them.
+API_NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
 SERVICES = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 
@@ -147,7 +149,7 @@ def make_certificates(directory, addresses):
     directory.mkdir(mode=0o700)
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650"]
     run(*new, "-subj", "/CN=lab", "-keyout", "ca-key.pem", "-out", "ca.pem", cwd=directory)
-    names = ",".join(f"IP:{address}" for address in addresses)
+    names = ",".join([*(f"IP:{address}" for address in addresses), *(f"DNS:{name}" for name in API_NAMES)])
     for name, subject in {"etcd": "/CN=etcd", "apiserver": "/CN=kube-apiserver", **CLIENTS}.items():
         run(*new, "-CA", "ca.pem", "-CAkey", "ca-key.pem", "-extensions", "usr_cert", "-addext", f"subjectAltName={names}",
             "-subj", subject, "-keyout", f"{name}-key.pem", "-out", f"{name}.pem", cwd=directory)

@@ -66,3 +66,22 @@ rm -r $work
 crictl ps --quiet --label io.kubernetes.container.name=etcd | xargs -r crictl stop
 crictl ps --quiet --label io.kubernetes.container.name=kube-apiserver | xargs -r crictl stop
 """
+
+
+def reinstall(desk, *hosts):
+    """Leaves nothing of etcd and of the control plane on hosts but their address, as a new system has it, and switches them
+    off and on. What `bring_control_plane_back` gives back waits in /root."""
+    services = "etcd kube-apiserver kube-controller-manager kube-scheduler"
+    for host in hosts:
+        host.ssh(f"systemctl disable -q {services}; systemctl kill -s KILL {services}; systemctl stop {services}; "
+                 "mv /etc/kubernetes /root/; rm -rf /etc/etcd /var/lib/etcd /var/lib/requorum /usr/bin/etcd /usr/bin/etcdctl "
+                 "/usr/bin/etcdutl /usr/lib/systemd/system/etcd.service; systemctl daemon-reload; sync")
+        host.kill()
+        desk.start(host)
+
+
+def bring_control_plane_back(*hosts):
+    """Does what is no business of etcd's plans: API server, controller manager and scheduler of reinstalled hosts."""
+    for host in hosts:
+        host.ssh("cp -rn /root/kubernetes/. /etc/kubernetes/; systemctl enable -q --now kube-apiserver kube-controller-manager "
+                 "kube-scheduler")

@@ -1,6 +1,6 @@
 //! Whether the quorum of the cluster holds, as seen from its members.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::future::join_all;
 use serde::Serialize;
@@ -40,8 +40,12 @@ pub struct QuorumView {
     /// The newest member list that a member gave; empty, if none answered. Where a member [serves](Voter::serves), it is one
     /// that a majority agrees on: the member was asked for it after its linearizable read.
     pub listed: Vec<Listed>,
-    /// Whether a majority of the voters works together: a linearizable read was answered, or a majority follows one leader.
+    /// Whether a majority of the voters works together: a linearizable read was answered, or a majority follows one leader; and
+    /// the cluster is not [split](Self::split).
     pub holds: bool,
+    /// Whether members of different clusters serve beside each other, as when members that were given up are switched on again
+    /// after the others were restored. Nobody can count them together.
+    pub split: bool,
     /// What was seen, in one line.
     pub evidence: String,
 }
@@ -58,7 +62,7 @@ impl QuorumView {
     #[must_use]
     pub fn surely_lost(&self) -> bool {
         let unclear = self.members.iter().filter(|member| member.unclear).count();
-        !self.holds && self.healthy + unclear < self.majority()
+        !self.holds && !self.split && self.healthy + unclear < self.majority()
     }
 }
 
@@ -126,10 +130,14 @@ fn judge(seen: &[Seen<'_>], configured: usize) -> QuorumView {
     }
     let common = followers.values().copied().max().unwrap_or(0);
     let serving = seen.iter().filter(|s| s.serves).count();
-    let holds = serving > 0 || common > voters / 2;
+    let clusters: BTreeSet<u64> =
+        answers.iter().filter(|(_, _, serves)| *serves).map(|(status, ..)| status.cluster_id).collect();
+    let split = clusters.len() > 1;
+    let holds = !split && (serving > 0 || common > voters / 2);
     let members: Vec<Voter> = seen.iter().map(voter).collect();
-    let evidence = evidence(&members, voters, holds);
-    QuorumView { voters, healthy: common.max(serving), members, listed, holds, evidence }
+    let evidence = if split { evidence_of_split(&answers) } else { evidence(&members, voters, holds) };
+    let healthy = if split { common } else { common.max(serving) };
+    QuorumView { voters, healthy, members, listed, holds, split, evidence }
 }
 
 fn voter(seen: &Seen<'_>) -> Voter {
@@ -147,6 +155,22 @@ fn voter(seen: &Seen<'_>) -> Voter {
         Err(Silence::Unasked(fault)) => silent(format!("may work and cannot be asked: {}", fault.what), true),
         Err(Silence::Unanswered(fault)) => silent(fault.what.clone(), fault.kind != FaultKind::Unreachable),
     }
+}
+
+fn evidence_of_split(answers: &[(&Status, &Vec<Listed>, bool)]) -> String {
+    let name = |status: &Status, listed: &[Listed]| {
+        let own = listed.iter().find(|member| member.id == status.member_id);
+        own.map_or_else(|| format!("{:x}", status.member_id), |member| member.name.clone())
+    };
+    let said: Vec<String> = answers
+        .iter()
+        .filter(|(_, _, serves)| *serves)
+        .map(|(status, listed, _)| {
+            let voters = listed.iter().filter(|member| !member.is_learner).count();
+            format!("{} serves cluster {:x} of {voters} voters", name(status, listed), status.cluster_id)
+        })
+        .collect();
+    format!("two clusters serve beside each other, so stop etcd where the data is not to stay: {}", said.join("; "))
 }
 
 fn evidence(members: &[Voter], voters: usize, holds: bool) -> String {
@@ -220,5 +244,34 @@ mod tests {
         // Also the member of the very host that does not give the files: etcd is not sshd.
         let alone = seen_without_cp1(&["cp1"], false).await;
         assert!(!alone.surely_lost(), "{alone:?}");
+    }
+
+    /// What a member answered that serves in a cluster of these members.
+    fn serving<'w>(host: &'w Host, cluster_id: u64, id: u64, members: &[u64]) -> Seen<'w> {
+        let status = json!({
+            "cluster_id": cluster_id, "member_id": id, "version": "3.5.21", "revision": 1, "db_size": 1, "db_size_in_use": 1,
+            "leader": members[0], "raft_term": 2, "raft_index": 8, "raft_applied": 8, "is_learner": false, "errors": [],
+        });
+        let line = |id: &u64| Listed {
+            id: *id,
+            name: format!("m{id}"),
+            peer_urls: Vec::new(),
+            client_urls: Vec::new(),
+            is_learner: false,
+        };
+        let listed = members.iter().map(line).collect();
+        Seen { host, status: Ok((serde_json::from_value(status).unwrap(), listed)), serves: true }
+    }
+
+    #[test]
+    fn members_that_serve_different_clusters_are_never_counted_together() {
+        let host: Host = serde_json::from_value(json!({ "name": "cp1", "address": "127.0.0.1" })).unwrap();
+        let (old, new) = (0xaa, 0xbb);
+        let one = judge(&[serving(&host, old, 2, &[2, 3]), serving(&host, old, 3, &[2, 3])], 3);
+        assert!(one.holds && !one.split && one.healthy == 2, "{one:?}");
+        let two = judge(&[serving(&host, new, 1, &[1]), serving(&host, old, 2, &[2, 3]), serving(&host, old, 3, &[2, 3])], 3);
+        assert!(two.split && !two.holds && !two.surely_lost(), "{two:?}");
+        assert_eq!(two.healthy, 2);
+        assert!(two.evidence.contains("m1 serves cluster bb of 1 voters; m2 serves cluster aa of 2 voters"), "{}", two.evidence);
     }
 }
