@@ -48,11 +48,11 @@ class Desk:
 
     # requorum.
 
-    def requorum(self, *words, code=0, kill_at=None, seconds=900):
+    def requorum(self, *words, code=0, kill_at=None, until=None, seconds=900):
         """Runs a command of requorum as a user does, and returns how it ended.
 
         `code`: the exit status it must have. `kill_at`: a pattern of a line that it says; there it is killed by SIGKILL, and
-        must not have ended before."""
+        must not have ended before. `until()`: what is waited for at that line before."""
         words = [str(word) for word in words]
         began = time.monotonic()
         child = subprocess.Popen(
@@ -70,6 +70,8 @@ class Desk:
                 log.write(line)
                 log.flush()
                 if kill_at and not killed and re.search(kill_at, line):
+                    if until:
+                        wait_until(f"what is to be killed at {kill_at}", 300, until)
                     child.kill()
                     killed = True
             status = child.wait()
@@ -86,10 +88,10 @@ class Desk:
         """Runs a plan on the lab's site, confirmed."""
         return self.requorum("run", plan, "-i", self.site, "--yes", *words, **options)
 
-    def run_killed(self, plan, *words, kill_at, meanwhile=None, resume=()):
+    def run_killed(self, plan, *words, kill_at, until=None, meanwhile=None, resume=()):
         """Runs a plan, kills it by SIGKILL where it says a line, and resumes it from a second process. `meanwhile()` is done
         in between."""
-        self.run(plan, *words, kill_at=kill_at)
+        self.run(plan, *words, kill_at=kill_at, until=until)
         if meanwhile:
             meanwhile()
         return self.requorum("resume", *resume)
