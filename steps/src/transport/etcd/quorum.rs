@@ -269,9 +269,14 @@ mod tests {
         let (old, new) = (0xaa, 0xbb);
         let one = judge(&[serving(&host, old, 2, &[2, 3]), serving(&host, old, 3, &[2, 3])], 3);
         assert!(one.holds && !one.split && one.healthy == 2, "{one:?}");
-        let two = judge(&[serving(&host, new, 1, &[1]), serving(&host, old, 2, &[2, 3]), serving(&host, old, 3, &[2, 3])], 3);
+        let two =
+            judge(&[serving(&host, new, 1, &[1]), serving(&host, old, 2, &[2, 3]), serving(&host, old, 3, &[2, 3])], 3);
         assert!(two.split && !two.holds && !two.surely_lost(), "{two:?}");
         assert_eq!(two.healthy, 2);
-        assert!(two.evidence.contains("m1 serves cluster bb of 1 voters; m2 serves cluster aa of 2 voters"), "{}", two.evidence);
+        assert!(
+            two.evidence.contains("m1 serves cluster bb of 1 voters; m2 serves cluster aa of 2 voters"),
+            "{}",
+            two.evidence
+        );
     }
 }
