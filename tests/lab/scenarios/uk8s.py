@@ -147,6 +147,10 @@ def two_nodes_are_reinstalled_and_there_is_no_backup(desk):
     hosts = lose(desk, "cp2", "cp3")
     desk.triage_names("uk8s/equip-host", "hosts=cp2,cp3", "from=cp1")
     words = ("uk8s/equip-host", "--set", "hosts=cp2,cp3", "--set", "from=cp1")
+    ended = desk.run(*words)
+    desk.requorum("rollback", "--yes", re.search(r"^run (\S+) on ", ended.stderr + ended.stdout, re.MULTILINE).group(1))
+    for host in hosts:
+        expect(not host.ssh(f"ls {FILES} /etc/etcd/etcd.conf", check=False).stdout, "a rollback leaves nothing in place")
     desk.run_killed(*words, kill_at=r"enable@cp2 +done", meanwhile=lambda: [reboot(desk, host) for host in hosts])
     nothing_of_etcd_runs(*hosts)
     desk.run(*words)
