@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use requorum_steps::HostName;
+use requorum_steps::{HostName, clock};
 use serde::Serialize;
 
 use super::membership::{Membership, Quorum};
@@ -279,9 +279,7 @@ fn certificates(seen: &Observation) -> (Vec<String>, Vec<String>) {
 
 /// The greatest distance between two clocks, this machine's among them.
 fn clocks_apart_ms(seen: &Observation) -> i64 {
-    let clocks = seen.hosts.values().filter_map(|host| host.ssh.seen()).map(|look| look.clock_ahead_ms);
-    let (least, most) = clocks.fold((0, 0), |(least, most), ahead| (least.min(ahead), most.max(ahead)));
-    most - least
+    clock::apart_ms(seen.hosts.values().filter_map(|host| host.ssh.seen()).map(|look| look.clock_ahead_ms))
 }
 
 fn services_down(seen: &Observation) -> Vec<String> {

@@ -11,7 +11,6 @@ have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf '%s=%s\n' "$1" "$2"; }
 tab=$(printf '\t')
 
-say now "$(date +%s)"
 say uid "$(id -u)"
 [ ! -r /proc/uptime ] || say up "$(cut -d. -f1 /proc/uptime)"
 

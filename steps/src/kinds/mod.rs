@@ -3,6 +3,7 @@
 pub(crate) mod aside;
 mod builtin;
 mod cert;
+mod clock;
 mod command;
 mod container;
 mod etcd_checks;
@@ -46,6 +47,7 @@ use crate::catalog::Kind;
 pub const ALL: &[&Kind] = &[
     &builtin::ASSERT,
     &cert::VALID,
+    &clock::IN_STEP,
     &command::CHECK,
     &command::RUN,
     &container::ABSENT,
