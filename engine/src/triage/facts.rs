@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use requorum_steps::{HostName, clock};
 use serde::Serialize;
 
-use super::membership::{Membership, Quorum};
-use super::observation::{Asked, Data, HostLook, HostSeen, Look, Observation, Running};
+use super::membership::{self, Membership, Quorum};
+use super::observation::{Asked, Data, HostLook, HostSeen, Look, Observation, PlacedCertificate, Running};
 use super::state::{MemberState, state_of};
 
 /// How long before its end a certificate is worth a word.
@@ -96,6 +96,8 @@ pub struct Facts {
     pub strays: Vec<String>,
     /// Whether the members that answer are of more than one cluster id.
     pub split: bool,
+    /// Members that answer, are alone in their member list, and began that cluster themselves a short while ago.
+    pub reborn: Vec<String>,
     /// Names or ids in the member list that the site does not know.
     pub strangers: Vec<String>,
     /// Members in the list that were added and never started: names of hosts, or peer URLs.
@@ -112,6 +114,8 @@ pub struct Facts {
     pub nearly_full: Vec<String>,
     /// Certificates that are not valid now: the file, with its host where it is on one.
     pub expired: Vec<String>,
+    /// Control planes that have such certificates.
+    pub expired_on: Vec<String>,
     /// Certificates that end within 30 days.
     pub expiring: Vec<String>,
     /// Whether clocks are more than 5 s apart, those of hosts and this machine's.
@@ -213,6 +217,7 @@ impl Facts {
             }),
             strays: cluster.strays.clone(),
             split: cluster.ids > 1,
+            reborn: membership::reborn(seen),
             strangers: cluster.strangers(seen),
             unstarted: cluster.unstarted(seen),
             unlisted: cluster.unlisted(seen, &states),
@@ -220,6 +225,10 @@ impl Facts {
             corrupt: where_host(&|host| has_alarm(host, "CORRUPT")),
             full: where_look(&|look| look.disk.is_some_and(|disk| disk.free_kib < FULL_KIB)),
             nearly_full: where_host(&is_nearly_full),
+            expired_on: where_host(&|host| {
+                host.control_plane
+                    && host.ssh.seen().is_some_and(|look| look.certificates.iter().any(|one| !is_valid(one, seen.at)))
+            }),
             expired,
             expiring,
             clocks_apart: apart > APART_MS,
@@ -262,15 +271,18 @@ fn is_nearly_full(host: &HostSeen) -> bool {
     u64::try_from(etcd.status.db_size).is_ok_and(|size| size > quota / 5 * 4)
 }
 
+fn is_valid(placed: &PlacedCertificate, at: Timestamp) -> bool {
+    placed.certificate.begins <= at && at <= placed.certificate.ends
+}
+
 /// The certificates that are not valid, and those that end soon.
 fn certificates(seen: &Observation) -> (Vec<String>, Vec<String>) {
     let on_hosts = seen.hosts.values().filter_map(|host| host.ssh.seen()).flat_map(|look| &look.certificates);
     let (mut expired, mut expiring) = (BTreeSet::new(), BTreeSet::new());
     for placed in seen.certificates.iter().chain(on_hosts) {
-        let (begins, ends): (Timestamp, Timestamp) = (placed.certificate.begins, placed.certificate.ends);
-        if seen.at < begins || seen.at > ends {
+        if !is_valid(placed, seen.at) {
             expired.insert(placed.place.clone());
-        } else if ends.duration_since(seen.at) < SOON {
+        } else if placed.certificate.ends.duration_since(seen.at) < SOON {
             expiring.insert(placed.place.clone());
         }
     }
