@@ -207,16 +207,10 @@ struct Deleted {
     uid: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Meant {
-    uid: Option<String>,
-}
-
 impl Deleted {
-    fn from_args(mut args: Value) -> Result<Self, BadArgs> {
-        let object = Named::take(&mut args)?;
-        Ok(Self { object, uid: args::read::<Meant>(args)?.uid })
+    fn from_args(args: Value) -> Result<Self, BadArgs> {
+        let (object, uid) = Named::take_with_uid(args)?;
+        Ok(Self { object, uid })
     }
 
     fn judge(&self, found: Option<&Value>) -> Observation {

@@ -5,3 +5,4 @@ pub mod kube;
 mod link;
 pub mod local;
 pub mod ssh;
+mod trouble;
