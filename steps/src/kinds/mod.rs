@@ -28,6 +28,7 @@ mod file_transfer;
 mod file_unpack;
 #[cfg(test)]
 mod host_tests;
+mod http;
 mod kube_apply;
 mod kube_checks;
 mod kube_csrs;
@@ -90,6 +91,7 @@ pub const ALL: &[&Kind] = &[
     &file_unpack::UNPACK,
     &file_put::WRITE,
     &builtin::GATE,
+    &http::GET,
     &kube_checks::API_READY,
     &kube_apply::APPLY,
     &kube_csrs::APPROVE_CSRS,
