@@ -6,6 +6,8 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::name::{BadName, HostName};
+
 /// The type of an argument, as a plan writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Type {
@@ -109,6 +111,15 @@ impl BadArgs {
     /// Blames one argument.
     pub fn at(arg: impl Into<String>, message: impl Into<String>) -> Self {
         Self { arg: Some(arg.into()), message: message.into() }
+    }
+}
+
+/// Reads the names of hosts out of what an argument of [`Type::Hosts`] holds: a host, its name, or a list of either.
+pub fn host_names(value: &Value) -> Result<Vec<HostName>, BadName> {
+    let one = |value: &Value| HostName::new(value.get("name").unwrap_or(value).as_str().unwrap_or_default());
+    match value {
+        Value::Array(list) => list.iter().map(one).collect(),
+        single => one(single).map(|name| vec![name]),
     }
 }
 

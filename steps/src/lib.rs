@@ -11,6 +11,7 @@ pub mod args;
 pub mod capsule;
 pub mod catalog;
 pub mod certificate;
+pub mod clock;
 pub mod crossing;
 pub mod effect;
 pub mod fault;

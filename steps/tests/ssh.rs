@@ -4,10 +4,11 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use requorum_steps::site::{Become, Site};
-use requorum_steps::{AttemptId, Fault, FaultKind, RunId, Script, Stdin, World};
+use requorum_steps::{AttemptId, Fault, FaultKind, Make, Observation, RunId, Script, Stdin, World, catalog};
 use support::sshd::Sshd;
 use support::{attempt, holder, host, script, until};
 
@@ -50,6 +51,41 @@ async fn a_look_has_an_end_and_does_not_live_on() {
     let process = std::path::Path::new("/proc").join(pid.trim());
     until("the command is dead on the host", || !process.exists()).await;
     world.close().await;
+}
+
+/// Looks at the clock of the host, where `date` is this script if one is given.
+async fn in_step(sshd: &Sshd, date: Option<&str>) -> Result<Observation, Fault> {
+    let mut site = sshd.site();
+    if let Some(date) = date {
+        let (bin, file) = (sshd.path("bin"), sshd.path("bin/date"));
+        fs::create_dir_all(&bin).unwrap();
+        fs::write(&file, format!("#!/bin/sh\n{date}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        site.env.insert("PATH".to_owned(), format!("{}:/usr/bin:/bin", bin.display()));
+    }
+    let world = sshd.world_of(site);
+    let Make::Check(make) = catalog::find("clock.in_step").unwrap().make else { panic!("it is no check") };
+    let seen = make(serde_json::json!({ "within": "5s" })).unwrap().observe(&world.reader(None)).await;
+    world.close().await;
+    seen
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_is_told_and_what_the_round_trip_takes_is_not() {
+    let Some(sshd) = Sshd::start() else { return };
+    let seen = in_step(&sshd, None).await.unwrap();
+    assert!(seen.holds && seen.seen.contains("no difference"), "the host has this machine's clock: {seen:?}");
+    let slow = in_step(&sshd, Some("sleep 2; exec /usr/bin/date \"$@\"")).await.unwrap();
+    assert!(slow.holds && slow.seen.contains("(± 1."), "{slow:?}");
+    let coarse = in_step(&sshd, Some("exec /usr/bin/date '+%s %%N'")).await.unwrap();
+    assert!(coarse.holds && coarse.seen.contains("(± 0.5"), "only seconds are told: {coarse:?}");
+    for (off, way) in [("-1 hour", "behind"), ("20 seconds", "ahead of")] {
+        let seen = in_step(&sshd, Some(&format!("exec /usr/bin/date -d '{off}' \"$@\""))).await.unwrap();
+        assert!(!seen.holds && seen.seen.contains(way), "{seen:?}");
+        assert!(seen.seen.starts_with("at least "), "{seen:?}");
+    }
+    let fault = in_step(&sshd, Some("echo no time")).await.unwrap_err();
+    assert_eq!((fault.what.as_str(), fault.place.host), ("`date` told no time", Some(host())));
 }
 
 #[tokio::test]

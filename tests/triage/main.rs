@@ -69,6 +69,44 @@ fn each_fault_is_told_and_the_command_that_is_named_repairs_the_last() {
     assert_eq!(look()["decision"], "nothing");
 }
 
+#[test]
+fn a_member_that_began_a_new_empty_cluster_is_told_and_the_command_that_is_named_restores_all() {
+    let (bed, laptop) = (Testbed::up(&etcd(), &[]), Laptop::new());
+    let saved = fill_and_save(&bed, &laptop);
+    bed.destroy("remove");
+    // As kubeadm has it: the first names itself alone, the others join what exists.
+    let settings = |host: &str, change: &dyn Fn(&str) -> String| {
+        let file = bed.dir.join(host).join("etcd.conf");
+        let text: String = std::fs::read_to_string(&file).unwrap().lines().map(change).collect();
+        std::fs::write(file, text).unwrap();
+    };
+    settings("cp1", &|line| match line.strip_prefix("ETCD_INITIAL_CLUSTER=") {
+        Some(all) => format!("ETCD_INITIAL_CLUSTER={}\n", all.split(',').find(|one| one.starts_with("cp1=")).unwrap()),
+        None => format!("{line}\n"),
+    });
+    bed.run("member-start", &["cp1"]);
+    for host in ["cp2", "cp3"] {
+        settings(host, &|line| match line.strip_prefix("ETCD_INITIAL_CLUSTER_STATE=") {
+            Some(_) => "ETCD_INITIAL_CLUSTER_STATE=existing\n".to_owned(),
+            None => format!("{line}\n"),
+        });
+        assert!(!bed.try_do("member-start", &[host]).status.success(), "{host} joined");
+        assert!(bed.data_dir(host).join("member/snap/db").exists(), "what is left of {host} is not what this is about");
+    }
+
+    let outcome = laptop.expect(0, &["triage", "-i", &bed.site(), "--snapshot", &saved.snapshot, "-o", "json"]);
+    let seen: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    expect(&seen, "reborn", "holds", "reborn", &["cp1"]);
+    assert_eq!(seen["facts"]["wiped"], serde_json::json!(["cp2", "cp3"]), "{seen:#}");
+    let command = seen["findings"][0]["run"]["command"].as_str().unwrap();
+    let refused = by_hand(&laptop, &format!("{} --yes", command.strip_suffix(" --revert").unwrap()));
+    assert_eq!(refused.code, 4, "{refused}");
+    let outcome = by_hand(&laptop, &format!("{command} --yes"));
+    assert_eq!(outcome.code, 0, "{command}\n{outcome}");
+    saved.is_back(&bed);
+    assert_eq!(triage(&laptop, 0, &bed.site())["decision"], "nothing");
+}
+
 /// Runs a line as somebody would who pastes it.
 fn by_hand(laptop: &Laptop, line: &str) -> Outcome {
     let prepared = laptop.command(&[]);

@@ -1,9 +1,11 @@
 //! Where requorum keeps its runs on this machine, and how they are found.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use requorum_state::blob::Blobs;
 use requorum_state::layout::Layout;
 use requorum_state::{ClusterLock, SledStore, Store, StoreError, salvage, witness};
@@ -61,6 +63,12 @@ impl Glance {
             Event::Amended { digest, .. } => Some(digest.as_str()),
             _ => None,
         })
+    }
+
+    /// Returns when it was made: by its first record, or by its directory where there is none.
+    fn made(&self) -> Option<Timestamp> {
+        let of_directory = || fs::metadata(&self.directory).ok()?.modified().ok()?.try_into().ok();
+        self.records.first().map(|record| record.at).or_else(of_directory)
     }
 
     /// Returns how the last process ended; `None`: one is at work, or it was cut off.
@@ -163,25 +171,30 @@ impl Home {
         })
     }
 
-    /// Returns the ids of all runs, newest first.
+    /// Returns the ids of all runs, in no order.
     fn ids(&self) -> Result<Vec<RunId>, CommandError> {
         let runs = self.root.join("runs");
         let entries = fs::read_dir(&runs).map_err(|error| unusable(&self.root, &error))?;
-        let mut names: Vec<String> =
-            entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(names.into_iter().filter_map(|name| RunId::new(name).ok()).collect())
+        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        Ok(names.filter_map(|name| RunId::new(name).ok()).collect())
+    }
+
+    /// Looks at all runs, newest first: ids tell the second in which a run was made and no more.
+    fn by_age(&self) -> Result<Vec<Glance>, CommandError> {
+        let mut glances = self.ids()?.iter().map(|id| self.look(id)).collect::<Result<Vec<Glance>, _>>()?;
+        glances.sort_by_cached_key(|glance| Reverse((glance.made(), glance.id.clone())));
+        Ok(glances)
     }
 
     /// Returns the newest run.
     pub fn newest(&self) -> Result<RunId, CommandError> {
-        self.ids()?.into_iter().next().ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs"))
+        let newest = self.by_age()?.into_iter().next().map(|glance| glance.id);
+        newest.ok_or_else(|| CommandError::new(Exit::Usage, "there are no runs"))
     }
 
     /// Looks at all runs, newest first, without taking any lock. What cannot be read is told on standard error too.
     pub fn glance_all(&self) -> Result<Vec<Glance>, CommandError> {
-        let glances: Result<Vec<Glance>, _> = self.ids()?.iter().map(|id| self.look(id)).collect();
-        let glances = glances?;
+        let glances = self.by_age()?;
         for damage in glances.iter().filter_map(|glance| glance.damage.as_ref()) {
             output::tell_line(format_args!("warning: {}", damage.message));
             for hint in &damage.hints {

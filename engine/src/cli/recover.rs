@@ -13,6 +13,7 @@ use super::home::{Home, hand_over, run_id};
 use super::options::{Global, operator};
 use super::output;
 use crate::exec::{clock, journal};
+use crate::report::phrase;
 use crate::run::record::{Event, Record};
 
 /// Makes the damaged store of a run anew, if all its records can be had from what is left of it and from events.jsonl
@@ -37,7 +38,10 @@ impl Recover {
         let label = format!("{}, run {id}", operator());
         let _lock = glance.beginning().map(|beginning| home.lock(&beginning.cluster, &label)).transpose()?;
         if let Some(count) = opens(&glance.directory)? {
-            return output::line(format_args!("the store of run {id} is whole: {count} records; it is as it was"));
+            return output::line(format_args!(
+                "the store of run {id} is whole: {}; it is as it was",
+                phrase::count(count, "record")
+            ));
         }
         let remains = salvage::look(&glance.directory)?;
         let records = complete(&id, &glance.directory, &remains)?;
@@ -49,7 +53,7 @@ impl Recover {
         store.append(&journal::line(&record)?)?;
         store.barrier()?;
         drop(store);
-        report(&id, last.seq, &evidence, &set_aside)?;
+        report(&id, records.len(), &evidence, &set_aside)?;
         let glance = home.glance(&id)?;
         if glance.is_unfinished() {
             output::line(format_args!("go on with  {} resume {id}", global.invocation().program))?;
@@ -124,8 +128,11 @@ fn sources(remains: &Remains) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn report(id: &RunId, count: u64, evidence: &str, set_aside: &[PathBuf]) -> Result<(), CommandError> {
-    output::line(format_args!("the store of run {id} was made anew from {count} records: {evidence}"))?;
+fn report(id: &RunId, count: usize, evidence: &str, set_aside: &[PathBuf]) -> Result<(), CommandError> {
+    output::line(format_args!(
+        "the store of run {id} was made anew from {}: {evidence}",
+        phrase::count(count, "record")
+    ))?;
     for path in set_aside {
         output::line(format_args!("set aside   {}", path.display()))?;
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use requorum_steps::redact::Given;
-use requorum_steps::{Action, Fault, FaultKind, HostName, Kind, Observation, Probe, Seat, Type};
+use requorum_steps::{Action, Fault, FaultKind, HostName, Kind, Observation, Probe, Seat, Type, args};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -136,14 +136,7 @@ fn hosts(context: &Context, check: &CheckUse, spot: &Spot<'_>) -> Result<Vec<Opt
 
 /// Reads host names out of a host, a name, or a list of either.
 pub fn host_names(value: &Value) -> Result<Vec<HostName>, Fault> {
-    let one = |value: &Value| {
-        let name = value.get("name").unwrap_or(value).as_str().unwrap_or_default();
-        HostName::new(name).map_err(|error| Fault::refused(format!("`hosts` names no host: {error}")))
-    };
-    match value {
-        Value::Array(list) => list.iter().map(one).collect(),
-        other => one(other).map(|name| vec![name]),
-    }
+    args::host_names(value).map_err(|error| Fault::refused(format!("`hosts` names no host: {error}")))
 }
 
 async fn look_once(
@@ -154,7 +147,8 @@ async fn look_once(
 ) -> Result<Observation, Fault> {
     let kind = context::kind(&check.kind)?;
     let mut args = check.args.clone();
-    let named = args.as_object_mut().and_then(|args| args.remove("hosts"));
+    // Of a check that does not look host by host it is an argument like any other.
+    let named = args.as_object_mut().filter(|_| kind.seat == Seat::Host).and_then(|args| args.remove("hosts"));
     let args = match host.filter(|_| named.is_some()) {
         Some(host) => context.render_args(kind, &args, &spot.scope.clone().subject(&Subject::Host(host.clone())))?,
         None => context.render_args(kind, &args, spot.scope)?,

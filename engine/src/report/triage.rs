@@ -95,6 +95,9 @@ impl Report<'_> {
         for name in &run.missing {
             let _ = write!(text, " --set {name}={}", name.to_uppercase());
         }
+        if run.revert {
+            text.push_str(" --revert");
+        }
         text
     }
 
@@ -184,7 +187,7 @@ fn of_host(lines: &mut Vec<String>, look: &HostLook, host: &HostSeen) {
         }
     }
     match look.data {
-        Some(Data::Empty) => lines.push("data directory: nothing in it".to_owned()),
+        Some(Data::Empty) => lines.push("data directory: no data in it".to_owned()),
         Some(Data::Absent) => lines.push("data directory: not there".to_owned()),
         Some(Data::Unknown) => lines.push("data directory: could not be looked into".to_owned()),
         Some(Data::There) | None => {}

@@ -1,19 +1,17 @@
 //! What `host.sh` printed, read into a [`HostLook`].
 
-use jiff::Timestamp;
 use requorum_steps::HostName;
 use requorum_steps::certificate::Certificate;
 
 use super::observation::{Data, Disk, HostLook, NodeSeen, PlacedCertificate, Running, ServiceSeen};
 
-/// Reads the lines. `before` and `after` are this machine's time around the look. What does not read is left out: it was not
-/// seen. A certificate that cannot be read is none of those whose end one could tell.
-pub(super) fn read(host: &HostName, text: &str, before: Timestamp, after: Timestamp) -> HostLook {
+/// Reads the lines. What does not read is left out: it was not seen. A certificate that cannot be read is none of those whose
+/// end one could tell.
+pub(super) fn read(host: &HostName, text: &str) -> HostLook {
     let mut look = HostLook::default();
     let mut pems: Vec<(String, String)> = Vec::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         match key {
-            "now" => look.clock_ahead_ms = ahead(value, before, after),
             "uid" => look.root = value == "0",
             "up" => look.up_s = value.parse().ok(),
             "data" => look.data = Some(data(value)),
@@ -40,20 +38,6 @@ pub(super) fn read(host: &HostName, text: &str, before: Timestamp, after: Timest
         })
         .collect();
     look
-}
-
-/// How far a clock that shows a whole second is surely ahead (or behind, below 0), if it was read between two times.
-fn ahead(second: &str, before: Timestamp, after: Timestamp) -> i64 {
-    let Ok(second) = second.parse::<i64>() else { return 0 };
-    let (first, last) = (second.saturating_mul(1000), second.saturating_mul(1000).saturating_add(999));
-    let (before, after) = (before.as_millisecond(), after.as_millisecond());
-    if first > after {
-        first - after
-    } else if last < before {
-        last - before
-    } else {
-        0
-    }
 }
 
 fn data(word: &str) -> Data {
@@ -107,29 +91,12 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn at(text: &str) -> Timestamp {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_clock_is_off_only_by_what_the_look_itself_does_not_explain() {
-        let (before, after) = (at("2026-01-01T00:00:10.5Z"), at("2026-01-01T00:00:13Z"));
-        let second = |text: &str| at(text).as_second().to_string();
-        let off = |text| ahead(&second(text), before, after);
-        assert_eq!(off("2026-01-01T00:00:10Z"), 0, "10.5 lies within the second");
-        assert_eq!(off("2026-01-01T00:00:13Z"), 0);
-        assert_eq!(off("2026-01-01T00:01:13Z"), 60_000);
-        assert_eq!(off("2026-01-01T00:00:05Z"), -4501);
-        assert_eq!(ahead("", before, after), 0);
-    }
-
     #[test]
     fn what_a_host_says_is_read_and_what_it_does_not_say_is_unknown() {
-        let text = "now=1\nuid=0\nup=77\ndata=empty\ndisk=100\t7\nnoise\n\
+        let text = "uid=0\nup=77\ndata=empty\ndisk=100\t7\nnoise\n\
                     service=etcd\tlooping\t12\tetcd.service is activating\nlog=etcd\tpanic: crc mismatch=1\nlog=other\tx\n\
                     node=cp1\tReady\ncert=/etc/x.crt\npem=no certificate\nstrange=1\n";
-        let (before, after) = (at("1970-01-01T00:00:01Z"), at("1970-01-01T00:00:01Z"));
-        let look = read(&HostName::new("cp1").unwrap(), text, before, after);
+        let look = read(&HostName::new("cp1").unwrap(), text);
         let etcd = &look.services["etcd"];
         assert_eq!((etcd.state, etcd.restarts), (Running::Looping, 12));
         assert_eq!(etcd.log, ["panic: crc mismatch=1"]);

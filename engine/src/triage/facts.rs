@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
-use requorum_steps::HostName;
+use requorum_steps::{HostName, clock};
 use serde::Serialize;
 
-use super::membership::{Membership, Quorum};
-use super::observation::{Asked, Data, HostLook, HostSeen, Look, Observation, Running};
+use super::membership::{self, Membership, Quorum};
+use super::observation::{Asked, Data, HostLook, HostSeen, Look, Observation, PlacedCertificate, Running};
 use super::state::{MemberState, state_of};
 
 /// How long before its end a certificate is worth a word.
@@ -100,6 +100,8 @@ pub struct Facts {
     pub rivals: Vec<String>,
     /// Whether the members that answer are of more than one cluster id.
     pub split: bool,
+    /// Members that answer, are alone in their member list, and began that cluster themselves a short while ago.
+    pub reborn: Vec<String>,
     /// Names or ids in the member list that the site does not know.
     pub strangers: Vec<String>,
     /// Members in the list that were added and never started: names of hosts, or peer URLs.
@@ -219,6 +221,7 @@ impl Facts {
             rivals: is(S::Healthy).into_iter().filter(|name| cluster.strays.contains(name)).collect(),
             strays: cluster.strays.clone(),
             split: cluster.ids > 1,
+            reborn: membership::reborn(seen),
             strangers: cluster.strangers(seen),
             unstarted: cluster.unstarted(seen),
             unlisted: cluster.unlisted(seen, &states),
@@ -278,15 +281,18 @@ fn is_nearly_full(host: &HostSeen) -> bool {
     u64::try_from(etcd.status.db_size).is_ok_and(|size| size > quota / 5 * 4)
 }
 
+fn is_valid(placed: &PlacedCertificate, at: Timestamp) -> bool {
+    placed.certificate.begins <= at && at <= placed.certificate.ends
+}
+
 /// The certificates that are not valid, and those that end soon.
 fn certificates(seen: &Observation) -> (Vec<String>, Vec<String>) {
     let on_hosts = seen.hosts.values().filter_map(|host| host.ssh.seen()).flat_map(|look| &look.certificates);
     let (mut expired, mut expiring) = (BTreeSet::new(), BTreeSet::new());
     for placed in seen.certificates.iter().chain(on_hosts) {
-        let (begins, ends): (Timestamp, Timestamp) = (placed.certificate.begins, placed.certificate.ends);
-        if seen.at < begins || seen.at > ends {
+        if !is_valid(placed, seen.at) {
             expired.insert(placed.place.clone());
-        } else if ends.duration_since(seen.at) < SOON {
+        } else if placed.certificate.ends.duration_since(seen.at) < SOON {
             expiring.insert(placed.place.clone());
         }
     }
@@ -295,9 +301,7 @@ fn certificates(seen: &Observation) -> (Vec<String>, Vec<String>) {
 
 /// The greatest distance between two clocks, this machine's among them.
 fn clocks_apart_ms(seen: &Observation) -> i64 {
-    let clocks = seen.hosts.values().filter_map(|host| host.ssh.seen()).map(|look| look.clock_ahead_ms);
-    let (least, most) = clocks.fold((0, 0), |(least, most), ahead| (least.min(ahead), most.max(ahead)));
-    most - least
+    clock::apart_ms(seen.hosts.values().filter_map(|host| host.ssh.seen()).map(|look| look.clock_ahead_ms))
 }
 
 fn services_down(seen: &Observation) -> Vec<String> {

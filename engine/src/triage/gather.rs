@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use requorum_steps::certificate::Certificate;
+use requorum_steps::clock::{self, Ahead};
 use requorum_steps::site::{Host, Service, Tls};
 use requorum_steps::transport::etcd;
 use requorum_steps::{Fault, FaultKind, HostName, Reader, Script, Site};
@@ -128,14 +129,14 @@ async fn look_at(reader: &Reader<'_>, host: &Host, ask: bool) -> HostSeen {
 async fn look_by_ssh(reader: &Reader<'_>, host: &Host, control_plane: bool) -> Result<HostLook, Fault> {
     let reader = reader.at(&host.name)?;
     let script = Script::new(HOST, words(reader.site(), host, control_plane));
-    let before = Timestamp::now();
-    let output = reader.look_within(&script, HOST_LOOK).await?;
-    let after = Timestamp::now();
+    let (output, clock) = tokio::join!(reader.look_within(&script, HOST_LOOK), clock::look(&reader));
+    let output = output?;
     if output.status != 0 {
         let ended = format!("the look ended with status {}", output.status);
         return Err(Fault::failed(ended).seen(output.tail(3)).on(&host.name));
     }
-    Ok(answer::read(&host.name, &String::from_utf8_lossy(&output.stdout), before, after))
+    let look = answer::read(&host.name, &String::from_utf8_lossy(&output.stdout));
+    Ok(HostLook { clock_ahead_ms: clock.map_or(0, Ahead::surely_ms), ..look })
 }
 
 /// The arguments of `host.sh`.

@@ -11,11 +11,8 @@ have() { command -v "$1" >/dev/null 2>&1; }
 say() { printf '%s=%s\n' "$1" "$2"; }
 tab=$(printf '\t')
 
-say now "$(date +%s)"
 say uid "$(id -u)"
 [ ! -r /proc/uptime ] || say up "$(cut -d. -f1 /proc/uptime)"
-
-# ---- The data directory -------------------------------------------------------------------------------------------------
 
 # The nearest directory above a path that is there.
 above() {
@@ -23,24 +20,6 @@ above() {
     while [ ! -d "$at" ] && [ "$at" != / ]; do at=$(dirname "$at"); done
     printf %s "$at"
 }
-data_state() {
-    if [ ! -d "$data" ]; then
-        # A directory that cannot be searched hides what is below it.
-        if [ -x "$(above "$data")" ]; then echo absent; else echo unknown; fi
-    elif ! ls -A "$data" >/dev/null 2>&1; then
-        echo unknown
-    elif [ -d "$data/member" ] && ! ls "$data/member/wal" >/dev/null 2>&1 && [ -d "$data/member/wal" ]; then
-        echo unknown
-    elif [ -n "$(find "$data/member" -type f 2>/dev/null | head -n 1)" ]; then
-        echo there
-    else
-        echo empty
-    fi
-}
-if [ -n "$data" ]; then
-    say data "$(data_state)"
-    say disk "$(bounded df -Pk "$(above "$data")" 2>/dev/null | awk 'NR == 2 { print $2 "\t" $4 }')"
-fi
 
 # ---- Services -----------------------------------------------------------------------------------------------------------
 
@@ -54,7 +33,7 @@ telling() {
 }
 
 systemd() {
-    shown=$(bounded systemctl show -p LoadState -p ActiveState -p SubState -p NRestarts -p Result -p EnvironmentFiles "$2" 2>/dev/null) || shown=
+    shown=$(bounded systemctl show -p LoadState -p ActiveState -p SubState -p NRestarts -p Result -p EnvironmentFiles -p Environment -p ExecStart "$2" 2>/dev/null) || shown=
     field() { printf '%s\n' "$shown" | sed -n "s/^$1=//p" | head -n 1; }
     state=unknown
     case $(field LoadState)/$(field ActiveState)/$(field SubState) in
@@ -66,6 +45,7 @@ systemd() {
     */inactive/*) state=down ;;
     esac
     say service "$1$tab$state$tab$(field NRestarts)$tab$2 is $(field ActiveState) ($(field SubState)), result $(field Result)"
+    [ "$1" != etcd ] || unit=$shown
     [ "$1" != etcd ] || files=$(printf '%s\n' "$shown" | sed -n 's/^EnvironmentFiles=\([^ ]*\).*/\1/p')
     case $state in
     looping | failed | changing) bounded journalctl -u "$2" -n 200 --no-pager -o cat 2>/dev/null | telling "$1" ;;
@@ -116,7 +96,7 @@ by_command() {
     say service "$1$tab$state$tab${tab}its status command ended with $code $(printf '%s' "$said" | tail -n 1)"
 }
 
-files= manifest=
+files= manifest= unit=
 while [ $# -ge 4 ]; do
     case $2 in
     systemd) systemd "$1" "$3" ;;
@@ -135,6 +115,36 @@ if have systemctl; then
     esac
 fi
 
+# ---- The data directory -------------------------------------------------------------------------------------------------
+
+# etcd's own settings.
+settings() { for file in "$conf" $files; do [ ! -r "$file" ] || cat "$file"; done 2>/dev/null; }
+# Whether etcd's log may be in a directory of its own.
+wal_elsewhere() {
+    { settings; [ -z "$manifest" ] || cat "$manifest"; printf '%s\n' "$unit"; } 2>/dev/null | grep -v '^[[:space:]]*#' | grep -qi 'wal[-_]dir'
+}
+# A database without a log is what an etcd leaves that the cluster did not let join: that is no data.
+data_state() {
+    if [ ! -d "$data" ]; then
+        # A directory that cannot be searched hides what is below it.
+        if [ -x "$(above "$data")" ]; then echo absent; else echo unknown; fi
+    elif ! ls -A "$data" >/dev/null 2>&1; then
+        echo unknown
+    elif [ -d "$data/member" ] && ! ls "$data/member/wal" >/dev/null 2>&1 && [ -d "$data/member/wal" ]; then
+        echo unknown
+    elif [ -n "$(find "$data/member" -type f ! -path "$data/member/snap/db*" 2>/dev/null | head -n 1)" ]; then
+        echo there
+    elif [ -n "$(find "$data/member" -type f 2>/dev/null | head -n 1)" ] && wal_elsewhere; then
+        echo there
+    else
+        echo empty
+    fi
+}
+if [ -n "$data" ]; then
+    say data "$(data_state)"
+    say disk "$(bounded df -Pk "$(above "$data")" 2>/dev/null | awk 'NR == 2 { print $2 "\t" $4 }')"
+fi
+
 # ---- Certificates and quota ---------------------------------------------------------------------------------------------
 
 # Only what is between these lines is ever printed: some files hold a private key as well.
@@ -144,7 +154,6 @@ certificate() {
     say cert "$1"
     pem <"$1"
 }
-settings() { for file in "$conf" $files; do [ ! -r "$file" ] || cat "$file"; done 2>/dev/null; }
 named=$(settings | sed -n -e 's/^[[:space:]]*ETCD_[A-Z_]*CERT_FILE="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' -e 's/^[[:space:]]*ETCD_[A-Z_]*CA_FILE="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p')
 [ -z "$data" ] && named=
 printf '%s\n' "$named" /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /etc/kubernetes/ssl/*.pem \

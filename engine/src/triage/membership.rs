@@ -6,8 +6,11 @@ use requorum_steps::HostName;
 use requorum_steps::transport::etcd::Listed;
 use serde::Serialize;
 
-use super::observation::{EtcdLook, HostSeen, Observation};
+use super::observation::{EtcdLook, HostSeen, Look, Observation};
 use super::state::MemberState;
+
+/// How many entries the log of a cluster may have that began a short while ago: some hours of an idle control plane.
+const YOUNG: u64 = 100_000;
 
 /// Whether the quorum holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -115,6 +118,28 @@ impl Membership {
         let absent = states.keys().filter(|name| !listed.contains(**name)).map(ToString::to_string);
         absent.filter(|name| !self.strays.contains(name)).collect()
     }
+}
+
+/// Members that began a cluster of their own, with nothing of the old one in it: hosts.
+///
+/// What a member does that is started without data, where its settings name no other member and do not say that the cluster
+/// exists: the first control plane of kubeadm. Its cluster id tells nothing, since kubeadm began the old cluster in the same way
+/// and etcd makes ids of peer URLs and token. What tells is that it lists itself alone although the site has other members that
+/// are not lost, and a log that is short and has all of its revisions. A cluster that lives on in one member (others removed,
+/// forced anew) has the long log of its life, and one that was restored from a snapshot has more revisions than entries.
+pub(super) fn reborn(seen: &Observation) -> Vec<String> {
+    let there = |host: &HostSeen| host.member.is_some() && !host.lost;
+    let began_anew = |etcd: &EtcdLook| {
+        let EtcdLook { status, listed, .. } = etcd;
+        let alone = matches!(listed.seen().map(Vec::as_slice), Some([only]) if only.id == status.member_id);
+        let written = u64::try_from(status.revision).is_ok_and(|revision| revision <= status.raft_applied);
+        alone && written && status.raft_applied < YOUNG
+    };
+    let fits = seen.hosts.iter().filter(|(name, host)| {
+        let has_others = seen.hosts.iter().any(|(other, host)| other != *name && there(host));
+        has_others && host.etcd.as_ref().and_then(Look::seen).is_some_and(began_anew)
+    });
+    fits.map(|(name, _)| name.to_string()).collect()
 }
 
 /// Finds the host of a line of the member list, by the member's name, or where it was never started by its peer URLs.

@@ -17,6 +17,9 @@ pub struct PlanHead {
     /// The platforms that it is made for.
     #[serde(default)]
     platforms: Vec<String>,
+    /// Whether it takes the cluster back in time.
+    #[serde(default)]
+    reverts: bool,
     /// Its inputs.
     #[serde(default)]
     inputs: BTreeMap<String, InputHead>,
@@ -87,6 +90,8 @@ struct Rule {
     only_if: Option<String>,
     #[serde(default)]
     set: BTreeMap<String, String>,
+    #[serde(default)]
+    revert: bool,
 }
 
 /// How much a finding matters.
@@ -148,6 +153,8 @@ pub struct Command {
     pub set: BTreeMap<String, String>,
     /// The inputs that the operator has to fill in.
     pub missing: Vec<String>,
+    /// Whether it has to be allowed to take back a cluster that answers.
+    pub revert: bool,
 }
 
 impl Verdict {
@@ -180,13 +187,16 @@ impl Table {
         for text in [&rule.finding, &rule.advice].into_iter().chain(rule.set.values()) {
             known(template::paths_of_text(text).map_err(told)?)?;
         }
-        if rule.run.is_empty() && (rule.only_if.is_some() || !rule.set.is_empty()) {
-            return Err("it has `if` or `set`, and no plan to `run`".to_owned());
+        if rule.run.is_empty() && (rule.only_if.is_some() || !rule.set.is_empty() || rule.revert) {
+            return Err("it has `if`, `set` or `revert`, and no plan to `run`".to_owned());
         }
         for name in &rule.run {
             let plan = self.library.get(name).ok_or_else(|| format!("the library has no plan `{name}`"))?;
             if let Some(input) = rule.set.keys().find(|input| !plan.inputs.contains_key(*input)) {
                 return Err(format!("`{name}` has no input `{input}`"));
+            }
+            if rule.revert && !plan.reverts {
+                return Err(format!("`{name}` does not take the cluster back, so that there is nothing to `revert`"));
             }
             if let Some(input) = plan.required().find(|input| !rule.set.contains_key(*input)) {
                 return Err(format!("`{name}` needs the input `{input}`, which is not set"));
@@ -227,7 +237,7 @@ impl Table {
                 let value = text(written)?;
                 if value.is_empty() { missing.push(input.clone()) } else { drop(set.insert(input.clone(), value)) }
             }
-            Ok(Command { only_if: rule.only_if.clone(), plan: plan.clone(), set, missing })
+            Ok(Command { only_if: rule.only_if.clone(), plan: plan.clone(), set, missing, revert: rule.revert })
         });
         Ok(Finding {
             id: rule.id.clone(),

@@ -37,6 +37,7 @@ type Expected = Option<(&'static str, Option<&'static str>)>;
 const EXPECTED: [(&str, Expected); 25] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
+    ("alone-after-quorum-lost", Some(("unlisted", Some("kubeadm/replace-member")))),
     ("broken-wal", Some(("replace", Some("etcd/replace-member")))),
     ("certificates-expired", Some(("certificates-expired", None))),
     ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", Some("kubeadm/renew-certificates")))),
@@ -53,6 +54,8 @@ const EXPECTED: [(&str, Expected); 25] = [
     ("one-off-one-wiped", Some(("quorum-off", None))),
     ("one-stopped", Some(("stopped", None))),
     ("partition", Some(("cut-off", None))),
+    ("reborn", Some(("reborn", Some("etcd/restore-all-members")))),
+    ("reborn-beside-data", Some(("reborn-beside-data", None))),
     ("split-cluster", Some(("split-cluster", Some("etcd/restore-all-members")))),
     ("stranger", Some(("stranger", None))),
     ("two-clusters-serve", Some(("rivals", None))),
@@ -98,6 +101,30 @@ fn a_quorum_that_may_be_alive_elsewhere_is_never_called_lost() {
     assert_eq!(Facts::of(&one_lost, None).quorum, Quorum::Lost);
 }
 
+/// What makes `reborn` of a member that is alone, one after the other taken away.
+#[test]
+fn a_member_that_is_alone_with_the_data_of_its_cluster_is_not_taken_for_a_new_one() {
+    let reborn = |change: &dyn Fn(&mut Observation)| {
+        let mut seen = recorded()["reborn"].clone();
+        change(&mut seen);
+        Facts::of(&seen, None).reborn
+    };
+    let with = |change: fn(&mut super::observation::EtcdLook)| {
+        reborn(&|seen| match seen.hosts.values_mut().next().unwrap().etcd.as_mut() {
+            Some(Look::Seen(etcd)) => change(etcd),
+            other => panic!("{other:?}"),
+        })
+    };
+    assert_eq!(reborn(&|_| {}), ["cp1"]);
+    let restored = with(|etcd| etcd.status.revision = 48_211);
+    assert!(restored.is_empty(), "it was restored from a snapshot: more revisions than entries of its log");
+    let old = with(|etcd| (etcd.status.raft_index, etcd.status.raft_applied) = (3_000_000, 3_000_000));
+    assert!(old.is_empty(), "its log is that of a long life");
+    assert!(with(|etcd| etcd.status.member_id += 1).is_empty(), "who is listed is another");
+    let others_lost = reborn(&|seen| seen.hosts.values_mut().skip(1).for_each(|host| host.lost = true));
+    assert!(others_lost.is_empty(), "the site has no other member");
+}
+
 fn with_rule(rule: &str) -> String {
     let text = format!("rules:\n  - {{ id: one, finding: f, advice: a, {rule} }}\n");
     Table::read(&text, library()).unwrap_err().to_string()
@@ -113,6 +140,8 @@ fn a_table_that_names_what_there_is_not_is_refused() {
         ("when: \"true\", run: [etcd/snapshot], set: { file: x, fil: y }", "`etcd/snapshot` has no input `fil`"),
         ("when: \"true\", run: [etcd/snapshot], set: { file: \"{{ seen.fil }}\" }", "`seen.fil` is no fact"),
         ("when: \"true\", set: { file: x }", "no plan to `run`"),
+        ("when: \"true\", revert: true", "no plan to `run`"),
+        ("when: \"true\", run: [etcd/snapshot], set: { file: x }, revert: true", "nothing to `revert`"),
         ("when: \"seen.off and\"", "wrong"),
         ("when: \"true\", wenn: x", "malformed"),
     ] {

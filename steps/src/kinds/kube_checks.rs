@@ -43,17 +43,13 @@ struct ApiReady {
 impl ApiReady {
     /// Returns the hosts to ask; `None` is the balanced address.
     fn hosts(&self) -> Result<Vec<Option<HostName>>, Fault> {
-        let all = match &self.servers {
-            None => return Ok(vec![None]),
-            Some(Value::Array(all)) => all.iter().collect(),
-            Some(one) => vec![one],
-        };
-        if all.is_empty() {
+        let Some(named) = &self.servers else { return Ok(vec![None]) };
+        let names = args::host_names(named)
+            .map_err(|error| Fault::refused("`servers` names no hosts of the site").seen(error.to_string()))?;
+        if names.is_empty() {
             return Err(Fault::refused("there is no API server to ask: `servers` is empty"));
         }
-        let name = |host: &Value| host.get("name").unwrap_or(host).as_str().map(HostName::new);
-        let names = all.into_iter().map(|host| name(host).and_then(Result::ok).map(Some));
-        names.collect::<Option<_>>().ok_or_else(|| Fault::refused("`servers` names no hosts of the site"))
+        Ok(names.into_iter().map(Some).collect())
     }
 }
 
@@ -211,16 +207,10 @@ struct Deleted {
     uid: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Meant {
-    uid: Option<String>,
-}
-
 impl Deleted {
-    fn from_args(mut args: Value) -> Result<Self, BadArgs> {
-        let object = Named::take(&mut args)?;
-        Ok(Self { object, uid: args::read::<Meant>(args)?.uid })
+    fn from_args(args: Value) -> Result<Self, BadArgs> {
+        let (object, uid) = Named::take_with_uid(args)?;
+        Ok(Self { object, uid })
     }
 
     fn judge(&self, found: Option<&Value>) -> Observation {

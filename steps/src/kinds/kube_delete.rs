@@ -1,12 +1,11 @@
 //! `kube.delete`: deletes one object, known by its uid.
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::kube_object::{API_VERSION, KIND, NAME, NAMESPACE, Named, UID, is_going, uid};
 use crate::action::{Action, Preview, Probe};
-use crate::args::{self, BadArgs};
+use crate::args::BadArgs;
 use crate::catalog::{Field, Kind, Make, Seat};
 use crate::crossing::crossing;
 use crate::effect::{Danger, Effect};
@@ -38,16 +37,10 @@ struct Delete {
     uid: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Meant {
-    uid: Option<String>,
-}
-
 impl Delete {
-    fn from_args(mut args: Value) -> Result<Self, BadArgs> {
-        let object = Named::take(&mut args)?;
-        Ok(Self { object, uid: args::read::<Meant>(args)?.uid })
+    fn from_args(args: Value) -> Result<Self, BadArgs> {
+        let (object, uid) = Named::take_with_uid(args)?;
+        Ok(Self { object, uid })
     }
 
     /// Tells whether the object that is meant is gone: the one of the plan, else the one that was there before.

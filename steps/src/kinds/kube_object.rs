@@ -52,6 +52,21 @@ impl Named {
     }
 }
 
+/// The one argument that is left beside the name of an object.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Meant {
+    uid: Option<String>,
+}
+
+impl Named {
+    /// Reads the arguments of a kind that are an object and, where the very one is meant, its uid.
+    pub(super) fn take_with_uid(mut args: Value) -> Result<(Object, Option<String>), BadArgs> {
+        let object = Self::take(&mut args)?;
+        Ok((object, crate::args::read::<Meant>(args)?.uid))
+    }
+}
+
 /// Returns the name of an object.
 pub(super) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()

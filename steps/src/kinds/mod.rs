@@ -3,6 +3,7 @@
 pub(crate) mod aside;
 mod builtin;
 mod cert;
+mod clock;
 mod command;
 mod container;
 mod etcd_checks;
@@ -27,6 +28,7 @@ mod file_transfer;
 mod file_unpack;
 #[cfg(test)]
 mod host_tests;
+mod http;
 mod kube_apply;
 mod kube_checks;
 mod kube_csrs;
@@ -46,6 +48,7 @@ use crate::catalog::Kind;
 pub const ALL: &[&Kind] = &[
     &builtin::ASSERT,
     &cert::VALID,
+    &clock::IN_STEP,
     &command::CHECK,
     &command::RUN,
     &container::ABSENT,
@@ -88,6 +91,7 @@ pub const ALL: &[&Kind] = &[
     &file_unpack::UNPACK,
     &file_put::WRITE,
     &builtin::GATE,
+    &http::GET,
     &kube_checks::API_READY,
     &kube_apply::APPLY,
     &kube_csrs::APPROVE_CSRS,

@@ -112,7 +112,7 @@ impl<'w> Reader<'w> {
     async fn link(&self, host: &'w Host, member: &'w Member) -> Result<Link, NoLink> {
         let target = Target::of(host, member)?;
         let unusable = |error: tonic::transport::Error| {
-            words::explain(&etcd_client::Error::TransportError(error)).into_fault(target.url, "connection")
+            words::fault(words::explain(&etcd_client::Error::TransportError(error)), target.url, "connection")
         };
         let mut endpoint = Endpoint::from_shared(target.url.to_owned())
             .map_err(unusable)?
@@ -132,7 +132,7 @@ impl<'w> Reader<'w> {
             }
         };
         let client = Client::from_channel(Channel::Tonic(channel), None).await;
-        let client = client.map_err(|error| words::explain(&error).into_fault(target.url, "connection"))?;
+        let client = client.map_err(|error| words::fault(words::explain(&error), target.url, "connection"))?;
         Ok(Link { client, url: target.url.to_owned() })
     }
 

@@ -128,10 +128,10 @@ class Desk:
         host.start(PROGRAM)
         host.wait_for_boot()
 
-    def reboot(self, name):
+    def reboot(self, host):
         """Cuts a host's power, and switches it on again."""
-        self.lab.hosts[name].kill()
-        self.start(self.lab.hosts[name])
+        host.kill()
+        self.start(host)
 
     def kubectl(self, *words, **options):
         return self.lab.profile.kubectl(self.lab, *words, **options)

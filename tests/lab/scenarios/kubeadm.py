@@ -31,7 +31,7 @@ def a_control_plane_is_installed_anew(desk):
              "--set", f"options=['--ignore-preflight-errors={IGNORED}']")
     host = desk.lab.hosts["cp3"]
     desk.run_killed(
-        *words, kill_at=r"join@cp3 +started", meanwhile=lambda: desk.reboot("cp3"),
+        *words, kill_at=r"join@cp3 +started", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp3"]),
         until=lambda: host.ssh("test -e /etc/kubernetes/manifests/kube-apiserver.yaml", check=False).returncode == 0)
     desk.one_healthy_cluster()
     expect(desk.has("before"), "what was written is there")

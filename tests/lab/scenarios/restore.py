@@ -12,8 +12,13 @@ def save(desk):
     desk.write("before")
     file = desk.directory / "etcd.db"
     desk.run("etcd/snapshot", "--set", f"file={file}")
+    return file, write_after(desk)
+
+
+def write_after(desk):
+    """Writes what is to be gone after a restore, and returns its revision."""
     desk.write("after")
-    return file, desk.kubectl("get", "configmap", "after", "-o", "jsonpath={.metadata.resourceVersion}").stdout
+    return desk.kubectl("get", "configmap", "after", "-o", "jsonpath={.metadata.resourceVersion}").stdout
 
 
 def is_restored(desk, last):
@@ -54,7 +59,7 @@ def a_host_reboots_in_the_middle_of_a_restore(desk):
     """requorum dies and a host reboots when etcd is stopped and the old data are aside."""
     file, last = save(desk)
     corrupt(desk)
-    desk.run_killed(*restore(file), kill_at=r"set-data-aside@cp2 +done", meanwhile=lambda: desk.reboot("cp2"))
+    desk.run_killed(*restore(file), kill_at=r"set-data-aside@cp2 +done", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp2"]))
     is_restored(desk, last)
 
 
@@ -64,5 +69,5 @@ def one_member_is_restored_and_the_others_join(desk):
     file, last = save(desk)
     corrupt(desk)
     desk.run_killed("kubeadm/restore-one-member", "--set", f"snapshot={file}", "--set", "host=cp2",
-                    kill_at=r"second-set-data-aside@cp1 +(started|already)", meanwhile=lambda: desk.reboot("cp3"))
+                    kill_at=r"second-set-data-aside@cp1 +(started|already)", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp3"]))
     is_restored(desk, last)

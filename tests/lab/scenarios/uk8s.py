@@ -11,7 +11,7 @@ from labkit.machine import wait_until
 from labkit.scenario import scenario
 
 from .faults import bring_control_plane_back, reinstall, serves
-from .restore import is_restored, reboot
+from .restore import is_restored, write_after
 
 SSL = "/etc/kubernetes/ssl"
 FILES = f"/usr/bin/etcd /usr/bin/etcdctl {SSL}/ca.pem {SSL}/etcd.pem {SSL}/etcd-key.pem /usr/lib/systemd/system/etcd.service"
@@ -79,17 +79,17 @@ def a_reinstalled_node_joins_again(desk):
     words = ("uk8s/replace-member", "--set", "member=etcd3", "--set", "from=cp1")
     # Dead with everything copied but the settings, and the host boots with a unit and no data.
     desk.run(*words, kill_at=r"equip-set-name@cp3 +started")
-    reboot(desk, host)
+    desk.reboot(host)
     nothing_of_etcd_runs(host)
     desk.requorum("resume", kill_at=r" add +started")
-    reboot(desk, host)
+    desk.reboot(host)
     desk.requorum("resume")
     is_equipped(desk, host)
     bring_control_plane_back(host)
     desk.one_healthy_cluster()
     expect(desk.has("before"), "what was written is there")
     # It comes back by itself from now on, and a second run leaves it alone.
-    reboot(desk, host)
+    desk.reboot(host)
     desk.one_healthy_cluster()
     before = state_of(desk, host)
     desk.run(*words)
@@ -124,19 +124,19 @@ def two_nodes_are_deleted(desk):
     with tarfile.open(desk.directory / f"{name}.tar.gz", "w:gz") as packed:
         packed.add(desk.directory / name, name)
     (desk.directory / name).unlink()
-    desk.write("after")
+    last = write_after(desk)
     hosts = lose(desk, "cp2", "cp3")
     desk.triage_names("uk8s/equip-host", "hosts=cp2,cp3", "from=cp1")
     words = ("--set", f"backup={desk.directory / name}.tar.gz", "--set", "from=cp1", "--set", "deleted=true")
     answered(desk, desk.run("uk8s/restore-all-members", *words, code=6))
     desk.requorum("resume", kill_at=r"equip-unit@cp2 +done")
     desk.requorum("resume", kill_at=r" restore@cp2 +started")
-    reboot(desk, hosts[0])
+    desk.reboot(hosts[0])
     answered(desk, desk.requorum("resume", code=6))
     desk.requorum("resume")
     is_equipped(desk, *hosts)
     bring_control_plane_back(*hosts)
-    is_restored(desk)
+    is_restored(desk, last)
 
 
 @scenario("systemd-etcd")
@@ -151,13 +151,13 @@ def two_nodes_are_reinstalled_and_there_is_no_backup(desk):
     desk.requorum("rollback", "--yes", re.search(r"^run (\S+) on ", ended.stderr + ended.stdout, re.MULTILINE).group(1))
     for host in hosts:
         expect(not host.ssh(f"ls {FILES} /etc/etcd/etcd.conf", check=False).stdout, "a rollback leaves nothing in place")
-    desk.run_killed(*words, kill_at=r"enable@cp2 +done", meanwhile=lambda: [reboot(desk, host) for host in hosts])
+    desk.run_killed(*words, kill_at=r"enable@cp2 +done", meanwhile=lambda: [desk.reboot(host) for host in hosts])
     nothing_of_etcd_runs(*hosts)
     desk.run(*words)
     # The empty hosts do not answer, so that somebody has to say who survived.
     desk.triage_names("etcd/quorum-lost", "survivor=cp1")
     desk.run_killed("etcd/quorum-lost", "--set", f"file={desk.directory}/survivor.db", "--set", "survivor=cp1",
-                    kill_at=r"set-data-aside@cp1 +done", meanwhile=lambda: reboot(desk, desk.lab.hosts["cp1"]))
+                    kill_at=r"set-data-aside@cp1 +done", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp1"]))
     is_equipped(desk, *hosts)
     bring_control_plane_back(*hosts)
     desk.one_healthy_cluster()
@@ -170,7 +170,7 @@ def backups_get_their_secret(desk):
     """The Secret of scheduled backups is made through a kill, has the host's files, and a second run changes nothing."""
     as_uk8s(desk)
     words = ("uk8s/backup-secret", "--set", "host=cp2")
-    desk.run_killed(*words, kill_at=r"apply +started", meanwhile=lambda: reboot(desk, desk.lab.hosts["cp2"]))
+    desk.run_killed(*words, kill_at=r"apply +started", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp2"]))
 
     def secret():
         return json.loads(desk.kubectl("get", "secret", "uk8s-etcd-backup-cert", "-n", "kube-system", "-o", "json").stdout)

@@ -6,9 +6,10 @@ use std::time::Duration;
 use etcd_client::{AlarmAction, AlarmType, Client, GetOptions, SnapshotStreaming};
 use serde::{Deserialize, Serialize};
 
-use super::words::{self, Trouble};
+use super::words;
 use crate::fault::Fault;
 use crate::site::{Host, Member};
+use crate::transport::trouble::Trouble;
 use crate::world::World;
 
 /// The key that is read to see whether a member serves; the one `etcdctl endpoint health` reads. It need not exist.
@@ -228,7 +229,7 @@ impl<'w> EtcdReader<'w> {
     }
 
     pub(super) fn fault(&self, trouble: Trouble, what: &str) -> Fault {
-        trouble.into_fault(&self.url, what).on(&self.host.name)
+        words::fault(trouble, &self.url, what).on(&self.host.name)
     }
 
     pub(super) async fn try_call<T>(
@@ -240,7 +241,7 @@ impl<'w> EtcdReader<'w> {
         let trouble = match tokio::time::timeout(within, Box::pin(call)).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(error)) => words::explain(&error),
-            Err(_) => Trouble::silent(within.as_secs_f32()),
+            Err(_) => words::silent(within.as_secs_f32()),
         };
         if trouble.link {
             self.world.etcd.forget(&self.host.name);

@@ -6,72 +6,40 @@ use std::error::Error as StdError;
 
 use crate::fault::{Fault, FaultKind};
 use crate::transport::link::{self, Broken};
+use crate::transport::trouble::{self, Advice, Trouble};
 
-/// What an error of the client means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
-    kind: FaultKind,
-    /// Completes "etcd at URL …".
-    what: String,
-    hint: Option<&'static str>,
-    /// The chain of causes.
-    cause: String,
-    /// Whether the connection is of no more use.
-    pub(super) link: bool,
-    /// Whether the call may have arrived and been carried out all the same.
-    pub(super) maybe_done: bool,
+/// What an operator does about a connection to a member that is broken.
+const ADVICE: Advice = Advice {
+    refused: "is etcd running on that host?",
+    no_such_name: "use an address in the site, or repair DNS",
+    closed: "it is restarting, or does not accept the client certificate, or only one of the two sides speaks TLS",
+    renew: "renew the member's certificate, and compare the clocks",
+    other_ca: "that is not the site's",
+    which_ca: "is `etcd.tls.ca` the CA of this cluster?",
+    other_name: "set `etcd.tls.server_name` to a name in the certificate",
+    of_client: "check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients",
+    not_tls: "does the site have https where the member listens with http?",
+};
+
+/// Says that a call was not answered in time.
+pub(super) fn silent(seconds: f32) -> Trouble {
+    Trouble::silent(seconds, "it hangs, is overloaded, or has no leader; see its log and `etcdctl endpoint status`")
 }
 
-impl Trouble {
-    fn new(kind: FaultKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), hint: None, cause: String::new(), link: false, maybe_done: false }
-    }
-
-    fn link(what: impl Into<String>) -> Self {
-        Self { link: true, ..Self::new(FaultKind::Unreachable, what) }
-    }
-
-    /// A connection that was made and cannot be used: nothing was asked, and trying again will not help.
-    fn refused(what: impl Into<String>) -> Self {
-        Self { link: true, ..Self::new(FaultKind::Refused, what) }
-    }
-
-    fn hint(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
-        self
-    }
-
-    /// Says that a call was not answered in time.
-    pub(super) fn silent(seconds: f32) -> Self {
-        Self { maybe_done: true, ..Self::link(format!("did not answer within {seconds} s")) }
-            .hint("it hangs, is overloaded, or has no leader; see its log and `etcdctl endpoint status`")
-    }
-
-    /// Says that the connection was closed during a call.
-    fn closed() -> Self {
-        Self { maybe_done: true, ..Self::link("closed the connection") }.hint(
-            "it is restarting, or does not accept the client certificate, or only one of the two sides speaks TLS",
-        )
-    }
-
-    /// Makes it a fault of a call to a member.
-    pub(super) fn into_fault(self, url: &str, call: &str) -> Fault {
-        let mut fault =
-            Fault::new(self.kind, format!("etcd at {url} {}", self.what)).during(format!("{call} of {url}"));
-        if !self.cause.is_empty() {
-            fault = fault.seen(self.cause);
-        }
-        if let Some(hint) = self.hint {
-            fault = fault.hint(hint);
-        }
-        fault
-    }
+/// Makes trouble a fault of a call to a member.
+pub(super) fn fault(trouble: Trouble, url: &str, call: &str) -> Fault {
+    trouble.into_fault(&format!("etcd at {url}"), &format!("{call} of {url}"))
 }
 
 /// Says what an error of the client means.
 pub(super) fn explain(error: &etcd_client::Error) -> Trouble {
     let mut trouble = diagnose(error);
-    trouble.cause = causes(error);
+    let next = match error {
+        etcd_client::Error::GRpcStatus(status) => status.source(),
+        etcd_client::Error::TransportError(cause) => cause.source(),
+        other => other.source(),
+    };
+    trouble.seen = trouble::causes(error, next);
     trouble
 }
 
@@ -126,7 +94,7 @@ fn from_status(message: &str, code: &str) -> Trouble {
             .hint("promote or remove the learner that is there (see `etcdctl member list`), then retry");
     }
     if code == "Cancelled" && !has("etcdserver") {
-        return Trouble::closed();
+        return from_link(&Broken::Closed);
     }
     if code == "Unavailable" && !has("etcdserver") {
         return Trouble::link("is not available");
@@ -140,56 +108,8 @@ fn from_causes(error: &(dyn StdError + 'static)) -> Option<Trouble> {
 }
 
 fn from_link(broken: &Broken) -> Trouble {
-    let renew = "renew the member's certificate, and compare the clocks";
-    let of_client = "check `etcd.tls.cert` and `etcd.tls.key` of the site: validity, CA, and usage for clients";
-    match broken {
-        Broken::Refused => {
-            Trouble::link("refused the connection: nothing listens there").hint("is etcd running on that host?")
-        }
-        Broken::TooLate => Trouble::link("could not be connected to in time")
-            .hint("is the host up, and does a firewall let the port through?"),
-        Broken::NoRoute => Trouble::link("cannot be reached: there is no route to the host")
-            .hint("is the host up and on this network?"),
-        Broken::NoSuchName => {
-            Trouble::link("has a host name that cannot be resolved").hint("use an address in the site, or repair DNS")
-        }
-        Broken::Closed => Trouble::closed(),
-        Broken::Expired => Trouble::refused("shows a certificate that has expired").hint(renew),
-        Broken::NotYetValid => Trouble::refused("shows a certificate that is not valid yet").hint(renew),
-        Broken::OtherCa => Trouble::refused("shows a certificate of a CA that is not the site's")
-            .hint("is `etcd.tls.ca` the CA of this cluster?"),
-        Broken::OtherName => Trouble::refused("shows a certificate for another name")
-            .hint("set `etcd.tls.server_name` to a name in the certificate"),
-        Broken::ClientExpired => Trouble::refused("says that the client certificate has expired").hint(of_client),
-        Broken::ClientCa => {
-            Trouble::refused("says that it does not know the CA of the client certificate").hint(of_client)
-        }
-        Broken::ClientRefused => Trouble::refused("does not accept the client certificate").hint(of_client),
-        Broken::Alert(alert) => Trouble::refused(format!("ended the TLS handshake: {alert}")),
-        Broken::NotTls => {
-            Trouble::refused("does not speak TLS").hint("does the site have https where the member listens with http?")
-        }
-        Broken::Tls(error) => Trouble::refused(format!("could not be connected to by TLS: {error}")),
-    }
-}
-
-/// Writes the chain of causes on one line; what repeats the one before is left out.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = match error.downcast_ref::<etcd_client::Error>() {
-        Some(etcd_client::Error::GRpcStatus(status)) => status.source(),
-        Some(etcd_client::Error::TransportError(cause)) => cause.source(),
-        _ => error.source(),
-    };
-    while let Some(cause) = next {
-        let line = cause.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        next = cause.source();
-    }
-    text
+    // The client does not say whether what was closed had carried a call.
+    Trouble { maybe_done: *broken == Broken::Closed, ..Trouble::broken(broken, &ADVICE) }
 }
 
 #[cfg(test)]

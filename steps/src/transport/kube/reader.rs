@@ -9,9 +9,10 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::object::{Object, Sort, encoded};
-use super::words::{self, Trouble};
+use super::words;
 use crate::fault::Fault;
 use crate::name::HostName;
+use crate::transport::trouble::Trouble;
 use crate::world::World;
 
 /// Calls the API, and cannot change anything.
@@ -87,7 +88,7 @@ impl KubeReader<'_> {
         let mut answer = self.call(Call::get(path, &what)).await?;
         match answer["items"].take() {
             Value::Array(items) => Ok(items),
-            _ => Err(self.fault(Trouble::garbled("a list without items"), &what)),
+            _ => Err(self.fault(words::garbled("a list without items"), &what)),
         }
     }
 
@@ -169,7 +170,7 @@ impl KubeReader<'_> {
         };
         match timeout(self.timeout(), exchange).await {
             Ok(answered) => answered.map_err(|error| words::explain(&error)),
-            Err(_) => Err(Trouble::silent(self.timeout().as_secs_f32())),
+            Err(_) => Err(words::silent(self.timeout().as_secs_f32())),
         }
     }
 
@@ -182,7 +183,7 @@ impl KubeReader<'_> {
         if trouble.link {
             self.world.kube.forget(self.at);
         }
-        let fault = trouble.into_fault(&self.url, what);
+        let fault = words::fault(trouble, &self.url, what);
         self.at.map_or(fault.clone(), |host| fault.on(host))
     }
 
@@ -196,7 +197,7 @@ pub(super) fn read(status: u16, body: &[u8]) -> Result<Value, Trouble> {
     if !(200..300).contains(&status) {
         return Err(words::refusal(status, body));
     }
-    serde_json::from_slice(body).map_err(|error| Trouble::garbled(error.to_string()))
+    serde_json::from_slice(body).map_err(|error| words::garbled(error.to_string()))
 }
 
 impl Readiness {

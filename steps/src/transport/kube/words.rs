@@ -6,79 +6,50 @@ use hyper_util::client::legacy;
 use serde_json::Value;
 
 use crate::fault::{Fault, FaultKind};
-use crate::transport::link::{self, Broken};
+use crate::transport::link;
+use crate::transport::trouble::{self, Advice, Trouble};
 
-/// What an error means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
-    pub(super) kind: FaultKind,
-    /// Completes "the API at URL …".
-    what: String,
-    hint: Option<&'static str>,
-    /// What the server or the client said.
-    seen: String,
-    /// Whether the connection is of no more use.
-    pub(super) link: bool,
-    /// Whether the call may have arrived and been carried out all the same.
-    pub(super) maybe_done: bool,
+/// What an operator does about a connection to the API that is broken.
+const ADVICE: Advice = Advice {
+    refused: "is kube-apiserver running there, or what balances between API servers?",
+    no_such_name: "repair DNS",
+    closed: "it is restarting, or its balancer has no server",
+    renew: "renew the certificate of kube-apiserver, and compare the clocks",
+    other_ca: "that the kubeconfig does not know",
+    which_ca: "is it the kubeconfig of this cluster?",
+    other_name: "set `kube.server_name` in the site, or `tls-server-name` in the kubeconfig, to a name in the certificate",
+    of_client: "renew the client certificate in the kubeconfig, or name another kubeconfig",
+    not_tls: "is it the right port?",
+};
+
+/// Says that a call was not answered in time.
+pub(super) fn silent(seconds: f32) -> Trouble {
+    Trouble::silent(seconds, "it hangs or is overloaded, or its etcd does; see the logs of kube-apiserver and etcd")
 }
 
-impl Trouble {
-    fn new(kind: FaultKind, what: impl Into<String>) -> Self {
-        Self { kind, what: what.into(), hint: None, seen: String::new(), link: false, maybe_done: false }
+/// Says that an answer was no JSON, or not such as it must be.
+pub(super) fn garbled(seen: impl Into<String>) -> Trouble {
+    Trouble {
+        seen: seen.into(),
+        maybe_done: true,
+        ..Trouble::new(FaultKind::Failed, "gave an answer that is not the API's")
     }
+    .hint("is something else listening there, such as a proxy?")
+}
 
-    fn link(what: impl Into<String>) -> Self {
-        Self { link: true, ..Self::new(FaultKind::Unreachable, what) }
-    }
-
-    /// A connection that was made and cannot be used: nothing was asked, and trying again will not help.
-    fn refused(what: impl Into<String>) -> Self {
-        Self { link: true, ..Self::new(FaultKind::Refused, what) }
-    }
-
-    fn hint(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
-        self
-    }
-
-    /// Says that a call was not answered in time.
-    pub(super) fn silent(seconds: f32) -> Self {
-        Self { maybe_done: true, ..Self::link(format!("did not answer within {seconds} s")) }
-            .hint("it hangs or is overloaded, or its etcd does; see the logs of kube-apiserver and etcd")
-    }
-
-    /// Says that an answer was no JSON, or not such as it must be.
-    pub(super) fn garbled(seen: impl Into<String>) -> Self {
-        Self {
-            seen: seen.into(),
-            maybe_done: true,
-            ..Self::new(FaultKind::Failed, "gave an answer that is not the API's")
-        }
-        .hint("is something else listening there, such as a proxy?")
-    }
-
-    /// Makes it a fault of a call.
-    pub(super) fn into_fault(self, url: &str, call: &str) -> Fault {
-        let mut fault = Fault::new(self.kind, format!("the API at {url} {}", self.what)).during(call);
-        if !self.seen.is_empty() {
-            fault = fault.seen(self.seen);
-        }
-        if let Some(hint) = self.hint {
-            fault = fault.hint(hint);
-        }
-        fault
-    }
+/// Makes trouble a fault of a call to the API.
+pub(super) fn fault(trouble: Trouble, url: &str, call: &str) -> Fault {
+    trouble.into_fault(&format!("the API at {url}"), call)
 }
 
 /// Says what an error of the client means.
 pub(super) fn explain(error: &kube::Error) -> Trouble {
     let mut trouble = link::broken(error).map_or_else(
         || Trouble::link("could not be spoken to").hint("see what is said of it, and the log of kube-apiserver"),
-        |broken| from_link(&broken),
+        |broken| Trouble::broken(&broken, &ADVICE),
     );
     trouble.maybe_done = trouble.kind == FaultKind::Unreachable && !connecting(error);
-    trouble.seen = causes(error);
+    trouble.seen = trouble::causes(error, error.source());
     trouble
 }
 
@@ -92,37 +63,6 @@ fn connecting(error: &(dyn StdError + 'static)) -> bool {
         next = cause.source();
     }
     false
-}
-
-fn from_link(broken: &Broken) -> Trouble {
-    let renew = "renew the certificate of kube-apiserver, and compare the clocks";
-    let of_client = "renew the client certificate in the kubeconfig, or name another kubeconfig";
-    match broken {
-        Broken::Refused => Trouble::link("refused the connection: nothing listens there")
-            .hint("is kube-apiserver running there, or what balances between API servers?"),
-        Broken::TooLate => Trouble::link("could not be connected to in time")
-            .hint("is the host up, and does a firewall let the port through?"),
-        Broken::NoRoute => Trouble::link("cannot be reached: there is no route to the host")
-            .hint("is the host up and on this network?"),
-        Broken::NoSuchName => Trouble::link("has a host name that cannot be resolved").hint("repair DNS"),
-        Broken::Closed => {
-            Trouble::link("closed the connection").hint("it is restarting, or its balancer has no server")
-        }
-        Broken::Expired => Trouble::refused("shows a certificate that has expired").hint(renew),
-        Broken::NotYetValid => Trouble::refused("shows a certificate that is not valid yet").hint(renew),
-        Broken::OtherCa => Trouble::refused("shows a certificate of a CA that the kubeconfig does not know")
-            .hint("is it the kubeconfig of this cluster?"),
-        Broken::OtherName => Trouble::refused("shows a certificate for another name").hint(
-            "set `kube.server_name` in the site, or `tls-server-name` in the kubeconfig, to a name in the certificate",
-        ),
-        Broken::ClientExpired => Trouble::refused("says that the client certificate has expired").hint(of_client),
-        Broken::ClientCa | Broken::ClientRefused => {
-            Trouble::refused("does not accept the client certificate").hint(of_client)
-        }
-        Broken::Alert(alert) => Trouble::refused(format!("ended the TLS handshake: {alert}")),
-        Broken::NotTls => Trouble::refused("does not speak TLS").hint("is it the right port?"),
-        Broken::Tls(error) => Trouble::refused(format!("could not be connected to by TLS: {error}")),
-    }
 }
 
 /// Says what an answer of the API with an error status means. `body` is a `Status` of Kubernetes, or what something in
@@ -152,21 +92,6 @@ fn first_line(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
     if line.is_empty() { "an empty answer".to_owned() } else { line }
-}
-
-/// Writes the chain of causes on one line; what repeats the one before is left out.
-fn causes(error: &(dyn StdError + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let line = cause.to_string();
-        if !text.contains(&line) {
-            text.push_str(": ");
-            text.push_str(&line);
-        }
-        next = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]
