@@ -34,7 +34,7 @@ fn recorded() -> BTreeMap<String, Observation> {
 type Expected = Option<(&'static str, Option<&'static str>)>;
 
 /// What is to be found in each.
-const EXPECTED: [(&str, Expected); 25] = [
+const EXPECTED: [(&str, Expected); 28] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
     ("alone-after-quorum-lost", Some(("unlisted", Some("kubeadm/replace-member")))),
