@@ -21,10 +21,11 @@ fn serve(answers: Vec<Vec<u8>>) -> (u16, thread::JoinHandle<Vec<String>>) {
             let (mut asked, mut buffer) = (Vec::new(), [0; 1024]);
             while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
                 let read = stream.read(&mut buffer).unwrap();
-                if read == 0 {
+                asked.extend_from_slice(&buffer[..read]);
+                // Who speaks TLS begins with a handshake, and waits.
+                if read == 0 || asked[0] == 0x16 {
                     break;
                 }
-                asked.extend_from_slice(&buffer[..read]);
             }
             // Whoever has heard enough hangs up.
             let _ = stream.write_all(&answer);

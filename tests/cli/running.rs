@@ -285,3 +285,17 @@ fn a_wait_ends_when_the_deadline_of_its_checks_is_over() {
         Desk::with("", &format!("{}  - id: make\n    command.run: {{ run: 'sleep 0.1; touch made' }}\n", wait("1m")));
     desk.run(0, &[]);
 }
+
+#[test]
+fn runs_made_within_one_second_are_listed_by_their_age() {
+    let desk = Desk::with("", "  - { id: a, assert.that: { expr: 'true' } }\n");
+    for _ in 0..6 {
+        desk.run(0, &[]);
+    }
+    let mut made: Vec<String> = desk.laptop.runs().into_iter().map(|run| run.id).collect();
+    made.reverse();
+    let list = desk.laptop.expect(0, &["runs", "list"]).stdout;
+    let listed: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(listed, made, "the newest comes first");
+    desk.laptop.expect(0, &["runs", "show"]).prints(&made[0]);
+}
