@@ -329,7 +329,8 @@ pub static QUORUM: Kind = Kind {
     summary: "A majority of the voters works together, also without one member; or, with `holds: false`, surely not.",
     details: "The voters are those of the live member list. With `holds: false` it holds only if no majority can be alive: \
               members that refuse us (a certificate, a permission), and those that cannot be asked because the TLS files \
-              cannot be read, count as perhaps alive. Neither holds while members serve different clusters beside each other.",
+              cannot be read, count as perhaps alive. Neither holds while members serve different clusters \
+              beside each other.",
     seat: Seat::Cluster,
     args: &[
         Arg::optional(

@@ -10,15 +10,11 @@ from labkit.desk import expect
 from labkit.machine import wait_until
 from labkit.scenario import scenario
 
-from .faults import bring_control_plane_back, reinstall, serves
+from .faults import bring_control_plane_back, reinstall
 from .restore import is_restored, write_after
 
 SSL = "/etc/kubernetes/ssl"
 FILES = f"/usr/bin/etcd /usr/bin/etcdctl {SSL}/ca.pem {SSL}/etcd.pem {SSL}/etcd-key.pem /usr/lib/systemd/system/etcd.service"
-
-
-def hosts_of(desk, *names):
-    return [desk.lab.hosts[name] for name in names]
 
 
 def as_uk8s(desk, *without_control_plane):
@@ -32,7 +28,7 @@ def as_uk8s(desk, *without_control_plane):
 
 def lose(desk, *names):
     """Reinstalls hosts, and returns them."""
-    hosts = hosts_of(desk, *names)
+    hosts = [desk.lab.hosts[name] for name in names]
     as_uk8s(desk, *hosts)
     reinstall(desk, *hosts)
     return hosts
