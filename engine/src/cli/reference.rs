@@ -40,6 +40,7 @@ fn one(out: &mut String, kind: &Kind) {
     let seat = match kind.seat {
         Seat::Host => "on a host",
         Seat::Here => "on the machine that runs requorum",
+        Seat::Cluster if kind.name.starts_with("kube.") => "at the Kubernetes API",
         Seat::Cluster => "at the etcd API",
     };
     if kind.is_check() {
