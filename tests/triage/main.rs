@@ -5,10 +5,11 @@
 mod support;
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::recovery::fill_and_save;
-use support::{HOSTS, Laptop, Outcome, Testbed, content_of, etcd};
+use support::{HOSTS, Laptop, Outcome, Testbed, content_of, etcd, wait_until};
 
 /// Runs triage with `-o json`.
 #[track_caller]
@@ -85,6 +86,9 @@ fn a_member_that_began_a_new_empty_cluster_is_told_and_the_command_that_is_named
         None => format!("{line}\n"),
     });
     bed.run("member-start", &["cp1"]);
+    let url = bed.run("url", &["cp1"]);
+    let serves = || bed.try_do("etcdctl", &["--endpoints", url.trim(), "get", "a"]).status.success();
+    wait_until("cp1 to serve by itself", Duration::from_mins(1), serves);
     for host in ["cp2", "cp3"] {
         settings(host, &|line| match line.strip_prefix("ETCD_INITIAL_CLUSTER_STATE=") {
             Some(_) => "ETCD_INITIAL_CLUSTER_STATE=existing\n".to_owned(),

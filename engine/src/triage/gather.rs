@@ -24,6 +24,8 @@ pub const CONNECT: Duration = Duration::from_secs(3);
 pub const CALL: Duration = Duration::from_secs(3);
 /// The bound for the look at a host, once it is connected.
 const HOST_LOOK: Duration = Duration::from_secs(9);
+/// The bound for the look at its clock, so that what else was seen of the host is never lost over it.
+const CLOCK: Duration = Duration::from_secs(5);
 /// The bound for everything about one host or member.
 const ALL: Duration = Duration::from_secs(10);
 
@@ -129,14 +131,15 @@ async fn look_at(reader: &Reader<'_>, host: &Host, ask: bool) -> HostSeen {
 async fn look_by_ssh(reader: &Reader<'_>, host: &Host, control_plane: bool) -> Result<HostLook, Fault> {
     let reader = reader.at(&host.name)?;
     let script = Script::new(HOST, words(reader.site(), host, control_plane));
-    let (output, clock) = tokio::join!(reader.look_within(&script, HOST_LOOK), clock::look(&reader));
+    let (output, clock) =
+        tokio::join!(reader.look_within(&script, HOST_LOOK), tokio::time::timeout(CLOCK, clock::look(&reader)));
     let output = output?;
     if output.status != 0 {
         let ended = format!("the look ended with status {}", output.status);
         return Err(Fault::failed(ended).seen(output.tail(3)).on(&host.name));
     }
     let look = answer::read(&host.name, &String::from_utf8_lossy(&output.stdout));
-    Ok(HostLook { clock_ahead_ms: clock.map_or(0, Ahead::surely_ms), ..look })
+    Ok(HostLook { clock_ahead_ms: clock.ok().and_then(Result::ok).map_or(0, Ahead::surely_ms), ..look })
 }
 
 /// The arguments of `host.sh`.
