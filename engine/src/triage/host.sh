@@ -27,9 +27,10 @@ above() {
 # hide them: it is told where there is nothing else.
 telling() {
     kept=$(cut -c1-300 | grep -v -e '^goroutine ' -e '^	' -e '^$' | tail -n 60)
-    why=$(printf '%s\n' "$kept" | grep -vE 'Failed to kill control group|Failed with result|Failed to start |process exited|Scheduled restart' |
-        grep -iE 'panic|fatal|"level":"error"| E \||crc|corrupt|mismatch|bootstrapped|permanently removed|no space|expired|fail' | tail -n 4)
-    printf '%s\n' "${why:-$(printf '%s\n' "$kept" | tail -n 2)}" | sed "s/^/log=$1$tab/"
+    own=$(printf '%s\n' "$kept" | grep -vE 'Failed to kill control group|Failed with result|Failed to start |process exited|Scheduled restart')
+    why=$(printf '%s\n' "$own" | grep -iE 'panic|fatal|"level":"error"| E \||crc|corrupt|mismatch|bootstrapped|permanently removed|no space|expired|fail' | tail -n 4)
+    [ -n "$why" ] || why=$(printf '%s\n' "${own:-$kept}" | tail -n 2)
+    printf '%s\n' "$why" | sed "s/^/log=$1$tab/"
 }
 
 systemd() {
