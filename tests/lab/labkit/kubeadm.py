@@ -11,7 +11,9 @@ from .profile import Profile
 
 POD_NETWORK = "10.244"
 # HTTPProxyCIDR: kubeadm 1.29 writes IPv4 addresses in brackets there, which the Go that it is built with does not take any more.
-IGNORED = "Swap,SystemVerification,NumCPU,Mem,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables,Port-10250,HTTPProxyCIDR"
+# ImagePull: it asks for images of kube-proxy and CoreDNS when a host joins, which the lab has none of.
+IGNORED = ("Swap,SystemVerification,NumCPU,Mem,FileContent--proc-sys-net-bridge-bridge-nf-call-iptables,Port-10250,HTTPProxyCIDR,"
+           "ImagePull")
 PKI = "/etc/kubernetes/pki/etcd"
 
 
