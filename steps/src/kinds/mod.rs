@@ -37,6 +37,7 @@ mod kube_nodes;
 mod kube_object;
 mod service;
 mod service_checks;
+mod service_manifest;
 mod service_state;
 mod shell;
 mod ssh;
@@ -104,6 +105,7 @@ pub const ALL: &[&Kind] = &[
     &service_checks::ACTIVE,
     &service::ENABLE,
     &service_checks::INACTIVE,
+    &service_manifest::MATCHES,
     &service::RELEASE,
     &service::RESTART,
     &service::START,

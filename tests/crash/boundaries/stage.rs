@@ -30,6 +30,7 @@ case "$*" in
 "ps --quiet --all"*) [ -e "$EFFECTS/container-removed.count" ] || echo c1 ;;
 stop*) echo x >>"$EFFECTS/container-stopped.count" ;;
 rm*) echo x >>"$EFFECTS/container-removed.count" ;;
+inspect*) echo '{ "info": { "runtimeSpec": { "process": { "args": ["etcd"] } } }, "status": {} }' ;;
 *) exit 1 ;;
 esac
 "#;
@@ -197,7 +198,7 @@ fn has_begun(capsule: &Path) -> bool {
 }
 
 /// Writes the site of a testbed with a capsule root of the case's own, a service that counts how often it is started and
-/// stopped, a unit and a container.
+/// stopped, a unit, a container and its manifest.
 fn site_of(bed: &Testbed, capsules: &str, effects: &Path) -> String {
     let tools = bed.dir.join("tools");
     fs::create_dir_all(&tools).unwrap();
@@ -224,6 +225,13 @@ fn site_of(bed: &Testbed, capsules: &str, effects: &Path) -> String {
     let status = format!("cat {}/cp3/etcd.pid 2>/dev/null; {}", bed.dir.display(), member["status"].as_str().unwrap());
     counted.insert("status".into(), status.into());
     site["services"]["counted"] = counted.into();
+    let manifest = tools.join("etcd.yaml");
+    fs::write(&manifest, "spec: { containers: [{ name: etcd, command: [etcd] }] }\n").unwrap();
+    let mut pod = serde_yaml::Mapping::new();
+    pod.insert("manager".into(), "static-pod".into());
+    pod.insert("manifest".into(), manifest.to_str().unwrap().into());
+    pod.insert("container".into(), "etcd".into());
+    site["services"]["pod"] = pod.into();
     let mut env = serde_yaml::Mapping::new();
     env.insert("PATH".into(), format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()).into());
     env.insert("EFFECTS".into(), effects.to_str().unwrap().into());

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::action::{Action as _, Probe, Undo};
 use crate::kinds::service::{Act, Verb};
+use crate::kinds::service_manifest::judge;
 use crate::kinds::service_state::{Managed, Seen, Up};
 use crate::site::Service;
 
@@ -43,6 +44,7 @@ case "$*" in
     cat "$STATE/containers" 2>/dev/null || : ;;
 "ps --quiet --state running --label io.kubernetes.container.name=etcd") cat "$STATE/containers" 2>/dev/null || : ; echo foreign ;;
 "stop --timeout 30 "*) if [ -e "$STATE/kubelet" ]; then echo "new$4" >"$STATE/containers"; else : >"$STATE/containers"; fi ;;
+"inspect --output json "*) cat "$STATE/$4" ;;
 *) echo "unknown: $*" >&2; exit 1 ;;
 esac
 "#;
@@ -241,6 +243,60 @@ fn the_container_of_a_static_pod_is_stopped_where_the_kubelet_does_not_do_it() {
         // Without a kubelet nothing starts, and nothing is waited for.
         assert_eq!(pod.act("start", 1).unwrap().get("state"), "starting");
         assert_eq!(pod.see().up, Up::Starting);
+    });
+}
+
+/// What containerd says of the container, in the form of crictl 1.34; CRI-O has the same fields.
+const INSPECTED: &str = r#"{
+  "info": { "pid": 7, "runtimeSpec": { "process": { "args": ["etcd", "--name=cp1", "--host=10.0.0.1"], "cwd": "/" } } },
+  "status": { "metadata": { "attempt": 0, "name": "etcd" }, "mounts": [
+    { "containerPath": "/var/lib/etcd", "hostPath": "DATA", "readonly": false },
+    { "containerPath": "/etc/hosts", "hostPath": "/var/lib/kubelet/pods/1/etc-hosts" } ] }
+}"#;
+
+#[test]
+fn a_static_pod_is_compared_with_its_manifest() {
+    Trial::each(|trial| {
+        let manifest = |path: &str| {
+            format!(
+                "{POD}spec:\n  containers:\n  - name: other\n    command: [x]\n  - name: etcd\n    command:\n    - etcd\n    args: \
+                 [--name=cp1, --host=$(IP)]\n    volumeMounts:\n    - {{ mountPath: /var/lib/etcd, name: data }}\n  volumes:\n  - name: \
+                 data\n    hostPath:\n      path: {path}\n"
+            )
+        };
+        let data = trial.path("data");
+        fs::create_dir_all(&data).unwrap();
+        let file = trial.file("kubernetes/manifests/etcd.yaml", &manifest(&data));
+        let pod = Subject::new(trial, &Service::StaticPod { manifest: file.clone(), container: "etcd".to_owned() });
+        let see = || {
+            let seen = judge(&file, "etcd", &trial.look(&pod.managed.script("inspect", ""))).unwrap();
+            (seen.holds, seen.seen)
+        };
+        let is_told = |words: &str| {
+            let (holds, seen) = see();
+            assert!(!holds && seen.contains(words), "{words}: {seen}");
+        };
+        is_told("0 of them run");
+        let inspected = INSPECTED.replace("DATA", &data);
+        pod.set("abc", &inspected);
+        pod.set("containers", "abc\n");
+        assert_eq!(see(), (true, "3 arguments and 1 mounts as in it".to_owned()));
+        // A link in the manifest, and where it leads in what the runtime tells.
+        let link = trial.path("link");
+        std::os::unix::fs::symlink(&data, &link).unwrap();
+        fs::write(&file, manifest(&link)).unwrap();
+        assert!(see().0, "{:?}", see());
+        fs::write(&file, manifest("/var/lib/etcd-2")).unwrap();
+        is_told("not /var/lib/etcd-2");
+        fs::write(&file, manifest(&data).replace("[--name=cp1", "[--force-new-cluster, --name=cp1")).unwrap();
+        is_told("it runs without `--force-new-cluster`");
+        fs::write(&file, manifest(&data)).unwrap();
+        pod.set("abc", &inspected.replace("--name=cp1", "--name=cp2"));
+        is_told("it runs with `--name=cp2`");
+        pod.set("containers", "abc\nabc\n");
+        is_told("2 of them run");
+        fs::remove_file(&file).unwrap();
+        is_told("the manifest is not there");
     });
 }
 

@@ -1,4 +1,4 @@
-# A static pod of the kubelet: it runs while its manifest is in the manifest directory. $1: status | start | stop |
+# A static pod of the kubelet: it runs while its manifest is in the manifest directory. $1: status | inspect | start | stop |
 # restart | enable | release, $2: the manifest, $3: the container's name, $4: the record of its being held down, $5: where the
 # manifest is kept meanwhile: outside of its directory, because the kubelet loads every file there that is not hidden.
 verb=$1 manifest=$2 container=$3 held=$4 aside=$5
@@ -35,6 +35,20 @@ status)
     say containers "$(printf '%s\n' "$ids" | sort | tr '\n' ' ')"
     say held "$(held_word)"
     say kept "$kept"
+    ;;
+inspect)
+    find_crictl
+    exists "$manifest" || exit 0
+    say manifest "$(base64 <"$manifest" | tr -d '\n')"
+    # Some runtimes tell where symbolic links lead.
+    sed -n 's/^ *path: *"\{0,1\}\(\/[^"]*\)"\{0,1\}$/\1/p' "$manifest" | while IFS= read -r path; do
+        say real "$path$tab$(readlink -f "$path")"
+    done
+    ids=$(ours) || refuse "the container runtime does not answer" "crictl ps" "see the output" "is the runtime up, and is this root?"
+    for id in $ids; do
+        shown=$(cri inspect --output json "$id") || fail "a container cannot be looked at" "crictl inspect $id" "see the output of this attempt"
+        say container "$(printf %s "$shown" | tr -d '\n')"
+    done
     ;;
 stop)
     find_crictl
