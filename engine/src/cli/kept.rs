@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use requorum_state::StoreError;
 use requorum_steps::{HostName, RunId};
 use serde::de::DeserializeOwned;
@@ -110,8 +111,14 @@ impl Kept {
     /// Returns what all templates of the run see: inputs and vars as they were compiled, but with the hosts as they are now.
     #[must_use]
     pub fn base(&self, run: &RunId, records: &[Record]) -> Base {
-        let started = records.first().map(|record| record.at.to_string()).unwrap_or_default();
-        let run = json!({ "id": run.as_str(), "started": started, "mark": format!("requorum/{run}") });
+        // A preview shows what it would be now.
+        let started = records.first().map_or_else(Timestamp::now, |record| record.at);
+        let run = json!({
+            "id": run.as_str(),
+            "started": started.to_string(),
+            "started_s": started.as_second(),
+            "mark": format!("requorum/{run}"),
+        });
         let now = |values: &Map<String, Value>| {
             let hosts = |value| with_hosts_of(value, &self.compiled_for.value, &self.site.value);
             values.iter().map(|(name, value)| (name.clone(), hosts(value))).collect()

@@ -188,7 +188,7 @@ impl Scope {
         self.with("site", site)
     }
 
-    /// Lets templates see the run: an object with `id`, `started` and `mark`.
+    /// Lets templates see the run: an object with `id`, `started`, `started_s` and `mark`.
     #[must_use]
     pub fn run(self, run: &Value) -> Self {
         self.with("run", run)

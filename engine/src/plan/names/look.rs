@@ -15,7 +15,7 @@ use crate::plan::site::{HOST_KEYS, SITE_KEYS};
 use crate::plan::template::{Hole, Paths, hole_in, hole_of, paths_of_text, placeholders_in, without_bare_paths};
 
 /// The fields of `run` in templates.
-const RUN_KEYS: [&str; 3] = ["id", "started", "mark"];
+const RUN_KEYS: [&str; 4] = ["id", "started", "started_s", "mark"];
 
 /// What one text says about the names that it uses.
 #[derive(Debug, Default)]
