@@ -65,10 +65,11 @@ pub async fn preflight(context: &Context, revert: bool) -> Vec<Finding> {
 async fn ground(context: &Context, revert: bool) -> Vec<Finding> {
     let hosts = hosts_of(&context.plan, &context.given_up);
     let world = &context.world;
+    let may_have_begun_anew = context.plan.reverts && revert && world.site().identity.etcd_ca_sha256.is_some();
     let (mut findings, etcd, kube, quorum) = tokio::join!(
         join_all(hosts.iter().map(|host| ready(world, host))),
         etcd_identity(world),
-        kube_identity(world),
+        kube_identity(world, may_have_begun_anew),
         async { if context.plan.reverts && !revert { Some(not_reverted(world).await) } else { None } },
     );
     findings.extend(etcd);
@@ -101,13 +102,16 @@ async fn etcd_identity(world: &World) -> Option<Finding> {
 }
 
 /// Compares the uid of the namespace kube-system with what the site says, where there is an API that tells it. A recovery has
-/// to begin while there is none, so that an API that cannot be asked is only said.
-async fn kube_identity(world: &World) -> Option<Finding> {
+/// to begin while there is none, so that an API that cannot be asked is only said. So is another uid where a cluster is to be
+/// taken back that is known by its etcd's CA: members that lost their data begin an empty cluster, and API servers fill it.
+async fn kube_identity(world: &World, may_have_begun_anew: bool) -> Option<Finding> {
     let reader = world.reader(None);
     let uid = world.site().identity.kube_system_uid.clone().filter(|_| kube::is_known(&reader))?;
-    let expected = format!("the namespace kube-system with the uid {uid}, where the API can be asked");
-    let seen = kube::system_uid(&reader).await;
-    let mut finding = finding("site.identity", None, seen.map(|seen| Observation::new(seen == uid, expected, seen)));
+    let unless = if may_have_begun_anew { ", or another, begun since the data were lost" } else { "" };
+    let expected = format!("the namespace kube-system with the uid {uid}, where the API can be asked{unless}");
+    let outcome = kube::system_uid(&reader).await;
+    let outcome = outcome.map(|seen| Observation::new(may_have_begun_anew || seen == uid, expected, seen));
+    let mut finding = finding("site.identity", None, outcome);
     finding.holds |= finding.outcome.is_err();
     finding.message = Some("the API is that of another cluster than the site file says".to_owned());
     Some(finding)

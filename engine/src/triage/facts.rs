@@ -44,6 +44,10 @@ pub struct Facts {
     pub identity: Identity,
     /// The fingerprint of the CA that was seen; empty where none was.
     pub ca: String,
+    /// Whether the Kubernetes in it is the one that the site means.
+    pub kubernetes: Identity,
+    /// The uid of the namespace kube-system that was seen; empty where none was.
+    pub kube_system_uid: String,
     /// Whether the members were asked.
     pub asked: bool,
     /// Why not, or why with the TLS files of another host; empty otherwise.
@@ -149,6 +153,7 @@ impl Facts {
             platform: String::new(),
             at: Timestamp::UNIX_EPOCH,
             authority: None,
+            kube_system: None,
             asked: Asked::AsTheSiteSays,
             certificates: Vec::new(),
             hosts: BTreeMap::new(),
@@ -174,6 +179,7 @@ impl Facts {
         let (expired, expiring) = certificates(seen);
         let apart = clocks_apart_ms(seen);
         let (identity, ca) = identity(seen);
+        let (kubernetes, kube_system_uid) = kubernetes(seen);
         let (asked, asked_from, asked_why) = match &seen.asked {
             Asked::AsTheSiteSays => (true, String::new(), String::new()),
             Asked::From { host, why } => (true, host.to_string(), why.clone()),
@@ -188,6 +194,8 @@ impl Facts {
                 .collect(),
             identity,
             ca,
+            kubernetes,
+            kube_system_uid,
             asked,
             asked_why,
             asked_from,
@@ -256,6 +264,12 @@ fn identity(seen: &Observation) -> (Identity, String) {
         Some(_) => Identity::Other,
     };
     (identity, authority.seen.clone())
+}
+
+fn kubernetes(seen: &Observation) -> (Identity, String) {
+    let Some(Look::Seen(namespace)) = &seen.kube_system else { return (Identity::Unknown, String::new()) };
+    let identity = if namespace.expected == namespace.seen { Identity::Same } else { Identity::Other };
+    (identity, namespace.seen.clone())
 }
 
 /// Says whether nothing of etcd is on a host. A static pod is no service that could be missing: there it is the certificates.

@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use requorum_steps::certificate::Certificate;
 use requorum_steps::clock::{self, Ahead};
 use requorum_steps::site::{Host, Service, Tls};
-use requorum_steps::transport::etcd;
+use requorum_steps::transport::{etcd, kube};
 use requorum_steps::{Fault, FaultKind, HostName, Reader, Script, Site};
 
 use super::answer;
 use super::observation::{
-    Asked, Authority, EtcdLook, HostLook, HostSeen, Look, MemberOfSite, Observation, PlacedCertificate,
+    Asked, Authority, EtcdLook, HostLook, HostSeen, KubeSystem, Look, MemberOfSite, Observation, PlacedCertificate,
 };
 
 /// The bound for connecting to a host or a member.
@@ -54,13 +54,14 @@ pub async fn gather(reader: &Reader<'_>, asked: Asked) -> Observation {
     let site = reader.site();
     let at = Timestamp::now();
     let ask = !matches!(asked, Asked::Not { .. });
-    let (hosts, authority, certificates) = tokio::join!(
+    let (hosts, authority, kube_system, certificates) = tokio::join!(
         join_all(
             site.hosts
                 .values()
                 .map(|host| async move { (host.name.clone(), Box::pin(look_at(reader, host, ask)).await) })
         ),
         authority(reader, ask),
+        kube_system(reader),
         certificates(reader, ask),
     );
     Observation {
@@ -68,6 +69,7 @@ pub async fn gather(reader: &Reader<'_>, asked: Asked) -> Observation {
         platform: site.platform.clone(),
         at,
         authority,
+        kube_system,
         asked,
         certificates,
         hosts: hosts.into_iter().collect::<BTreeMap<_, _>>(),
@@ -96,6 +98,11 @@ async fn authority(reader: &Reader<'_>, ask: bool) -> Option<Look<Authority>> {
     let expected = reader.site().identity.etcd_ca_sha256.clone().map(|text| text.replace(':', "").to_lowercase());
     let seen = within(etcd::ca_fingerprint(reader)).await;
     Some(seen.map(|seen| Authority { expected, seen }).into())
+}
+
+async fn kube_system(reader: &Reader<'_>) -> Option<Look<KubeSystem>> {
+    let expected = reader.site().identity.kube_system_uid.clone().filter(|_| kube::is_known(reader))?;
+    Some(within(kube::system_uid(reader)).await.map(|seen| KubeSystem { expected, seen }).into())
 }
 
 /// Reads the client certificate and the CA; those on hosts are seen there as well, which does no harm.

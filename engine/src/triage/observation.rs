@@ -21,6 +21,9 @@ pub struct Observation {
     pub at: Timestamp,
     /// The CA of etcd; absent where the site has no TLS for etcd.
     pub authority: Option<Look<Authority>>,
+    /// The namespace kube-system; absent where the site does not name its uid, or no API to ask.
+    #[serde(default)]
+    pub kube_system: Option<Look<KubeSystem>>,
     /// With which TLS files the members were asked.
     pub asked: Asked,
     /// The client certificate and the CA with which the members were asked.
@@ -97,6 +100,16 @@ pub struct Authority {
     /// The fingerprint that the site expects; absent where it names none.
     pub expected: Option<String>,
     /// The SHA-256 of its DER form, in lower-case hexadecimal.
+    pub seen: String,
+}
+
+/// The namespace kube-system, whose uid lasts as long as a cluster and survives a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KubeSystem {
+    /// The uid that the site expects.
+    pub expected: String,
+    /// The uid that the API tells.
     pub seen: String,
 }
 

@@ -34,10 +34,11 @@ fn recorded() -> BTreeMap<String, Observation> {
 type Expected = Option<(&'static str, Option<&'static str>)>;
 
 /// What is to be found in each.
-const EXPECTED: [(&str, Expected); 28] = [
+const EXPECTED: [(&str, Expected); 30] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
     ("alone-after-quorum-lost", Some(("unlisted", Some("kubeadm/replace-member")))),
+    ("begun-anew", Some(("begun-anew", Some("etcd/restore-all-members")))),
     ("broken-wal", Some(("replace", Some("etcd/replace-member")))),
     ("certificates-expired", Some(("certificates-expired", None))),
     ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", Some("kubeadm/renew-certificates")))),
@@ -53,6 +54,7 @@ const EXPECTED: [(&str, Expected); 28] = [
     ("one-off", Some(("off", None))),
     ("one-off-one-wiped", Some(("quorum-off", None))),
     ("one-stopped", Some(("stopped", None))),
+    ("other-kubernetes", Some(("other-kubernetes", None))),
     ("partition", Some(("cut-off", None))),
     ("reborn", Some(("reborn", Some("etcd/restore-all-members")))),
     ("reborn-beside-data", Some(("reborn-beside-data", None))),
