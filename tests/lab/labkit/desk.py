@@ -9,9 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-from . import site
+from . import components, site
 from .lab import PROGRAM
-from .machine import LabError, wait_until
+from .machine import LabError, run, wait_until
 
 TREE = Path(__file__).resolve().parents[3]
 
@@ -96,6 +96,10 @@ class Desk:
             meanwhile()
         return self.requorum("resume", *resume)
 
+    def newest_run(self):
+        """Returns the id of the run that began last."""
+        return max(self.requorum("runs", "list", "-o", "json").json, key=lambda run: run["began"])["run"]
+
     def environment(self):
         """Nothing of the caller's settings reaches requorum; it has a home of its own."""
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LANG") if name in os.environ}
@@ -121,6 +125,14 @@ class Desk:
             text = text.replace(f"  {host.name}:\n", f"  {host.name}:\n    lost: true\n")
         self.site.write_text(text)
 
+    def name_identity(self):
+        """Names in the site file by what the cluster is known: etcd's CA and the uid of kube-system."""
+        host = next(iter(self.lab.hosts.values()))
+        said = host.ssh(f"openssl x509 -noout -fingerprint -sha256 -in {self.lab.profile.etcd_tls['ca']}").stdout
+        uid = self.kubectl("get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
+        identity = f"identity: {{ etcd_ca_sha256: '{said.strip().split('=')[1]}', kube_system_uid: {uid} }}\n"
+        self.site.write_text(self.site.read_text().replace("cluster: lab\n", f"cluster: lab\n{identity}"))
+
     # The hosts and the cluster, from outside.
 
     def start(self, host):
@@ -143,6 +155,10 @@ class Desk:
         """Writes an object through the API."""
         self.kubectl("create", "configmap", name, f"--from-literal=value={value}", "--request-timeout=20s")
 
+    def revision_of(self, name):
+        """Returns the revision at which an object was written last."""
+        return self.kubectl("get", "configmap", name, "-o", "jsonpath={.metadata.resourceVersion}").stdout
+
     def has(self, name):
         """Says whether an object is there."""
         seen = self.kubectl("get", "configmap", name, "--ignore-not-found", "-o", "name", "--request-timeout=20s").stdout
@@ -151,6 +167,12 @@ class Desk:
     def members(self):
         """Returns the members as etcd lists them."""
         return json.loads(self.etcdctl("member", "list", "-w", "json").stdout)["members"]
+
+    def snapshot_status(self, file):
+        """Returns what etcd's own tool says of a snapshot on this machine; it fails where the file is not whole."""
+        programs = components.etcd(self.lab.record["etcd"])
+        tool = next(tool for tool in (programs / "etcdutl", programs / "etcdctl") if tool.exists())
+        return json.loads(run(tool, "snapshot", "status", file, "-w", "json").stdout)
 
     def one_healthy_cluster(self):
         """Fails unless all members are one healthy cluster of voters with the same data and without an alarm."""

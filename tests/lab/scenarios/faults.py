@@ -15,6 +15,13 @@ def corrupt(desk, *hosts):
         wait_until(f"etcd of {name} to be down", 60, lambda name=name: not serves(desk, name))
 
 
+def remove_data(desk):
+    """Removes the data of every member and cuts etcd off. What starts again by itself then may begin a new, empty cluster."""
+    data = desk.lab.profile.data_dir
+    for host in desk.lab.hosts.values():
+        host.ssh(f"rm -rf {data}/member; for pid in $(cat /proc/[0-9]*/stat | awk '$2 == \"(etcd)\" {{ print $1 }}'); do kill -9 $pid; done")
+
+
 def serves(desk, name):
     """Says whether the member of a host answers for the cluster."""
     host = desk.lab.hosts[name]

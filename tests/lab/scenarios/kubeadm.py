@@ -10,12 +10,13 @@ from .faults import install_anew, let_certificates_expire, serves
 
 @scenario("kubeadm")
 def certificates_have_expired(desk):
-    """The certificates of etcd and the API servers have ended on all hosts; they are renewed, through a kill."""
+    """The certificates of etcd and the API servers have ended on all hosts; they are renewed, through a kill and a reboot."""
     desk.write("before")
     let_certificates_expire(desk)
     wait_until("no quorum", 60, lambda: not any(serves(desk, name) for name in desk.lab.hosts))
     desk.triage_names("kubeadm/renew-certificates")
-    desk.run_killed("kubeadm/renew-certificates", kill_at=r"renew@cp2 +started")
+    desk.run_killed("kubeadm/renew-certificates", kill_at=r"renew@cp2 +started",
+                    meanwhile=lambda: desk.reboot(desk.lab.hosts["cp2"]))
     desk.one_healthy_cluster()
     expect(desk.has("before"), "what was written is there")
     desk.run("kubeadm/renew-certificates")

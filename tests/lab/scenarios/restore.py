@@ -4,7 +4,7 @@ from labkit.desk import expect
 from labkit.machine import wait_until
 from labkit.scenario import scenario
 
-from .faults import corrupt
+from .faults import corrupt, remove_data
 
 
 def save(desk):
@@ -18,7 +18,7 @@ def save(desk):
 def write_after(desk):
     """Writes what is to be gone after a restore, and returns its revision."""
     desk.write("after")
-    return desk.kubectl("get", "configmap", "after", "-o", "jsonpath={.metadata.resourceVersion}").stdout
+    return desk.revision_of("after")
 
 
 def is_restored(desk, last):
@@ -56,11 +56,45 @@ def all_data_are_lost(desk):
 
 @scenario("kubeadm", "systemd-etcd")
 def a_host_reboots_in_the_middle_of_a_restore(desk):
-    """requorum dies and a host reboots when etcd is stopped and the old data are aside."""
+    """Every member's data are removed; requorum dies and a host reboots when etcd is stopped and what is left is aside."""
+    desk.name_identity()
     file, last = save(desk)
-    corrupt(desk)
-    desk.run_killed(*restore(file), kill_at=r"set-data-aside@cp2 +done", meanwhile=lambda: desk.reboot(desk.lab.hosts["cp2"]))
+    remove_data(desk)
+    # On kubeadm the manifest of the first control plane names no other member: it begins a new, empty cluster by itself. Members
+    # of systemd begin one together, which looks healthy, and API servers fill it.
+    desk.triage_names("etcd/restore-all-members", "--revert")
+    desk.run_killed(*restore(file, "--revert"), kill_at=r"set-data-aside@cp2 +done",
+                    meanwhile=lambda: desk.reboot(desk.lab.hosts["cp2"]))
     is_restored(desk, last)
+
+
+@scenario("kubeadm", "systemd-etcd")
+def a_host_reboots_in_the_middle_of_a_backup(desk):
+    """requorum dies and the host reboots on which a snapshot is being tried out."""
+    desk.write("before")
+    file, host = desk.directory / "etcd.db", desk.lab.hosts["cp1"]
+    desk.run_killed("etcd/snapshot", "--set", f"file={file}", kill_at=r"rehearse@cp1 +started", meanwhile=lambda: desk.reboot(host))
+    expect(desk.snapshot_status(file)["totalKey"] > 0, "there is something in the snapshot")
+    beside = host.ssh(f"ls -d {desk.lab.profile.data_dir}.* {desk.lab.profile.data_dir}/*rehearsal*", check=False).stdout
+    expect(not beside, f"nothing of the rehearsal is left: {beside}")
+    desk.one_healthy_cluster()
+
+
+@scenario("kubeadm", "systemd-etcd")
+def a_restore_is_taken_back(desk):
+    """A working cluster is restored twice from one snapshot; the second restore is taken back, through a kill."""
+    file, _ = save(desk)
+    desk.run(*restore(file, "--revert"))
+    desk.one_healthy_cluster()
+    desk.write("between")
+    last = desk.revision_of("between")
+    desk.run(*restore(file, "--revert"))
+    is_restored(desk, last)
+    expect(not desk.has("between"), "what was written after the first restore is gone")
+    desk.requorum("rollback", desk.newest_run(), "--yes", kill_at=r"@cp2 +started")
+    desk.requorum("resume")
+    desk.one_healthy_cluster()
+    expect(desk.has("between") and not desk.has("again"), "it is as it was before the second restore")
 
 
 @scenario("kubeadm")
