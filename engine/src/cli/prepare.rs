@@ -110,7 +110,10 @@ async fn kube_identity(world: &World, may_have_begun_anew: bool) -> Option<Findi
     let unless = if may_have_begun_anew { ", or another, begun since the data were lost" } else { "" };
     let expected = format!("the namespace kube-system with the uid {uid}, where the API can be asked{unless}");
     let outcome = kube::system_uid(&reader).await;
-    let outcome = outcome.map(|seen| Observation::new(may_have_begun_anew || seen == uid, expected, seen));
+    let outcome = outcome.map(|seen| {
+        let holds = may_have_begun_anew || seen.as_ref() == Some(&uid);
+        Observation::new(holds, expected, seen.unwrap_or_else(|| "there is no namespace kube-system".to_owned()))
+    });
     let mut finding = finding("site.identity", None, outcome);
     finding.holds |= finding.outcome.is_err();
     finding.message = Some("the API is that of another cluster than the site file says".to_owned());

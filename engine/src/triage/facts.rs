@@ -46,7 +46,7 @@ pub struct Facts {
     pub ca: String,
     /// Whether the Kubernetes in it is the one that the site means.
     pub kubernetes: Identity,
-    /// The uid of the namespace kube-system that was seen; empty where none was.
+    /// The uid of the namespace kube-system that was seen; empty where there is none, or none was seen.
     pub kube_system_uid: String,
     /// Whether the members were asked.
     pub asked: bool,
@@ -268,8 +268,8 @@ fn identity(seen: &Observation) -> (Identity, String) {
 
 fn kubernetes(seen: &Observation) -> (Identity, String) {
     let Some(Look::Seen(namespace)) = &seen.kube_system else { return (Identity::Unknown, String::new()) };
-    let identity = if namespace.expected == namespace.seen { Identity::Same } else { Identity::Other };
-    (identity, namespace.seen.clone())
+    let is_same = namespace.seen.as_ref() == Some(&namespace.expected);
+    (if is_same { Identity::Same } else { Identity::Other }, namespace.seen.clone().unwrap_or_default())
 }
 
 /// Says whether nothing of etcd is on a host. A static pod is no service that could be missing: there it is the certificates.

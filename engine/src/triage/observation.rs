@@ -109,8 +109,8 @@ pub struct Authority {
 pub struct KubeSystem {
     /// The uid that the site expects.
     pub expected: String,
-    /// The uid that the API tells.
-    pub seen: String,
+    /// The uid that the API tells; absent where there is no such namespace.
+    pub seen: Option<String>,
 }
 
 /// Whether the members could be asked.

@@ -34,7 +34,7 @@ fn recorded() -> BTreeMap<String, Observation> {
 type Expected = Option<(&'static str, Option<&'static str>)>;
 
 /// What is to be found in each.
-const EXPECTED: [(&str, Expected); 30] = [
+const EXPECTED: [(&str, Expected); 31] = [
     ("all-data-lost", Some(("data-lost-everywhere", Some("etcd/restore-all-members")))),
     ("all-down-with-data", Some(("stopped-all", None))),
     ("alone-after-quorum-lost", Some(("unlisted", Some("kubeadm/replace-member")))),
@@ -43,6 +43,7 @@ const EXPECTED: [(&str, Expected); 30] = [
     ("certificates-expired", Some(("certificates-expired", None))),
     ("certificates-expired-kubeadm", Some(("certificates-expired-kubeadm", Some("kubeadm/renew-certificates")))),
     ("clocks-apart", Some(("clocks-apart", None))),
+    ("emptied", Some(("begun-anew", Some("etcd/restore-all-members")))),
     ("healthy", None),
     ("healthy-kubeadm", None),
     ("identity-mismatch", Some(("other-cluster", None))),

@@ -132,10 +132,10 @@ pub fn is_known(reader: &Reader<'_>) -> bool {
 }
 
 /// Returns the uid of the namespace kube-system, which lasts as long as a cluster and survives a restore: what
-/// `identity.kube_system_uid` is compared with.
-pub async fn system_uid(reader: &Reader<'_>) -> Result<String, Fault> {
+/// `identity.kube_system_uid` is compared with. `None`: there is no such namespace, as under API servers that go on while the data of
+/// etcd were lost.
+pub async fn system_uid(reader: &Reader<'_>) -> Result<Option<String>, Fault> {
     let object = Object::cluster_wide("v1", "Namespace", "kube-system");
     let found = reader.kube(None).await?.get(&object).await?;
-    let uid = found.as_ref().and_then(|found| found["metadata"]["uid"].as_str());
-    uid.map(str::to_owned).ok_or_else(|| Fault::failed("the API has no namespace kube-system"))
+    Ok(found.as_ref().and_then(|found| found["metadata"]["uid"].as_str()).map(str::to_owned))
 }
