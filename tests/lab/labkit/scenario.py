@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .commands import main as lab_command
 from .desk import Desk, binary
-from .lab import Lab
+from .lab import RECORD, Lab
 from .machine import LabError
 
 ALL = []
@@ -54,6 +54,9 @@ def on_one_lab(scenarios, versions, evidence):
     profile, kubernetes, etcd = versions
     scenarios = [one for one in scenarios if profile in one.profiles]
     results = []
+    if RECORD.exists():
+        # Somebody's: it is not ours to take down, as what follows is.
+        raise LabError("there is a lab on this machine already", "`lab down` takes it down")
     try:
         if lab_command(["up", "--profile", profile, "--kubernetes", kubernetes, "--etcd", etcd]) != 0:
             raise LabError(f"the lab {' '.join(versions)} did not come up")
